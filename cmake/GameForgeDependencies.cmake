@@ -1,0 +1,48 @@
+# Every outside library, found once, as an imported target. Debian's package of each stands beside it.
+
+find_package(Threads REQUIRED)
+
+# libfmt-dev. Header-only, so that no host can meet a second libfmt through us.
+find_package(fmt REQUIRED)
+
+# libboost-dev: Outcome, headers alone.
+find_package(Boost REQUIRED)
+if(NOT TARGET Boost::headers)
+  add_library(Boost::headers INTERFACE IMPORTED)
+  target_include_directories(Boost::headers SYSTEM INTERFACE ${Boost_INCLUDE_DIRS})
+endif()
+
+# nlohmann-json3-dev
+find_package(nlohmann_json REQUIRED)
+
+# libpng-dev, zlib1g-dev
+find_package(PNG REQUIRED)
+
+# libutf8proc-dev: Unicode normalisation and categories for the tokenizer. The static archive of Debian is position-independent.
+find_path(UTF8PROC_INCLUDE_DIR utf8proc.h REQUIRED)
+find_library(UTF8PROC_ARCHIVE libutf8proc.a REQUIRED)
+add_library(gf::utf8proc STATIC IMPORTED)
+set_target_properties(gf::utf8proc PROPERTIES
+  IMPORTED_LOCATION ${UTF8PROC_ARCHIVE}
+  INTERFACE_COMPILE_DEFINITIONS UTF8PROC_STATIC
+  INTERFACE_INCLUDE_DIRECTORIES ${UTF8PROC_INCLUDE_DIR})
+
+# libtomlplusplus-dev, header-only: the configuration file.
+find_path(TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h REQUIRED)
+add_library(gf::tomlplusplus INTERFACE IMPORTED)
+target_include_directories(gf::tomlplusplus SYSTEM INTERFACE ${TOMLPLUSPLUS_INCLUDE_DIR})
+
+if(GAMEFORGE_EXAMPLES)
+  # libcli11-dev, header-only: the command.
+  find_package(CLI11 REQUIRED)
+endif()
+
+if(GAMEFORGE_TESTS)
+  # doctest-dev
+  find_package(doctest REQUIRED)
+  include(doctest)
+endif()
+
+if(GAMEFORGE_TORCH)
+  include(GameForgeTorch)
+endif()

@@ -1,0 +1,32 @@
+# libtorch's CPU part as gf::libtorch: headers, libtorch_cpu, libc10. scripts/setup unpacks the pinned wheel to build/deps.
+
+set(GAMEFORGE_TORCH_VERSION 2.15.0)
+set(torch_root ${GAMEFORGE_TORCH_ROOT})
+if(NOT torch_root)
+  set(torch_root ${PROJECT_SOURCE_DIR}/build/deps/libtorch-${GAMEFORGE_TORCH_VERSION})
+endif()
+find_path(GAMEFORGE_TORCH_INCLUDE ATen/ATen.h PATHS ${torch_root}/include NO_DEFAULT_PATH)
+find_library(GAMEFORGE_TORCH_CPU torch_cpu PATHS ${torch_root}/lib NO_DEFAULT_PATH)
+find_library(GAMEFORGE_TORCH_C10 c10 PATHS ${torch_root}/lib NO_DEFAULT_PATH)
+if(NOT GAMEFORGE_TORCH_INCLUDE OR NOT GAMEFORGE_TORCH_CPU OR NOT GAMEFORGE_TORCH_C10)
+  message(FATAL_ERROR "libtorch was not found in ${torch_root}. Run scripts/setup, give -DGAMEFORGE_TORCH_ROOT=DIR, "
+    "or build without it: cmake --preset core")
+endif()
+set(GAMEFORGE_TORCH_FOUND_VERSION "")
+foreach(part MAJOR MINOR PATCH)
+  file(STRINGS ${GAMEFORGE_TORCH_INCLUDE}/torch/headeronly/version.h line REGEX "define TORCH_VERSION_${part} ")
+  string(REGEX MATCH "[0-9]+$" number "${line}")
+  list(APPEND GAMEFORGE_TORCH_FOUND_VERSION "${number}")
+endforeach()
+list(JOIN GAMEFORGE_TORCH_FOUND_VERSION "." GAMEFORGE_TORCH_FOUND_VERSION)
+if(NOT GAMEFORGE_TORCH_FOUND_VERSION VERSION_EQUAL GAMEFORGE_TORCH_VERSION)
+  message(WARNING "libtorch is ${GAMEFORGE_TORCH_FOUND_VERSION}; GameForge is tested with ${GAMEFORGE_TORCH_VERSION}")
+endif()
+get_filename_component(GAMEFORGE_TORCH_LIB_DIR ${GAMEFORGE_TORCH_CPU} DIRECTORY)
+
+add_library(gf_libtorch INTERFACE)
+add_library(gf::libtorch ALIAS gf_libtorch)
+target_include_directories(gf_libtorch SYSTEM INTERFACE ${GAMEFORGE_TORCH_INCLUDE})
+# What libtorch_cpu itself needs (CUDA's runtime and CUPTI among it) is found beside it through its own run path.
+target_link_libraries(gf_libtorch INTERFACE ${GAMEFORGE_TORCH_CPU} ${GAMEFORGE_TORCH_C10})
+target_link_options(gf_libtorch INTERFACE -Wl,--allow-shlib-undefined)

@@ -1,0 +1,78 @@
+// Files: reading by position, with what identifies a file's state, and writing that is whole or not at all.
+#pragma once
+
+#include "base/result.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace gf {
+
+/// What tells whether a file is still the one that was opened. Two equal stamps do not prove equal bytes, but every
+/// editor, copy and download changes one of these.
+struct FileStamp {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t bytes = 0;
+  std::int64_t modified_ns = 0;  ///< Nanoseconds since the epoch.
+  std::int64_t changed_ns = 0;   ///< Change of the inode: also moves when mtime was set back by hand.
+
+  bool operator==(const FileStamp&) const = default;
+};
+
+/// A regular file open for reading by position; no cursor is kept. Threads: any, several at a time.
+class ReadFile {
+ public:
+  /// Opens without following anything that could block: a pipe, socket or device is refused.
+  /// Errors: not_found, unauthorised (permission), unsupported_format (not a regular file), io_error; each names the path.
+  static Result<ReadFile> open(const std::string& path);
+
+  ReadFile(ReadFile&& other) noexcept;
+  ReadFile& operator=(ReadFile&& other) noexcept;
+  ReadFile(const ReadFile&) = delete;
+  ReadFile& operator=(const ReadFile&) = delete;
+  ~ReadFile();
+
+  const std::string& path() const { return path_; }
+  /// As the file was when it was opened.
+  const FileStamp& stamp() const { return stamp_; }
+  std::uint64_t size() const { return stamp_.bytes; }
+
+  /// Fills the whole of `into` from `offset`.
+  /// Errors: corrupt_file when the file ends before that; io_error.
+  Result<void> read_at(std::uint64_t offset, std::span<std::byte> into) const;
+
+  /// Errors: corrupt_file when the file, or what its path names now, is not what was opened.
+  Result<void> check_unchanged() const;
+
+ private:
+  ReadFile(std::string path, int descriptor, const FileStamp& stamp)
+      : path_(std::move(path)), descriptor_(descriptor), stamp_(stamp) {}
+
+  std::string path_;
+  int descriptor_ = -1;
+  FileStamp stamp_;
+};
+
+/// The whole of a text file of at most `limit_bytes`.
+/// Errors: those of ReadFile; payload_too_large when it is longer.
+Result<std::string> read_text(const std::string& path, std::uint64_t limit_bytes);
+
+/// Writes `bytes` under a temporary name beside `path`, then renames it: readers see the old file or the new one.
+/// Errors: not_found (no such folder), unauthorised, disk_full, io_error. The old file is then as it was.
+Result<void> write_whole(const std::string& path, std::span<const std::byte> bytes);
+Result<void> write_whole(const std::string& path, std::string_view text);
+
+bool is_regular_file(const std::string& path) noexcept;
+bool is_directory(const std::string& path) noexcept;
+
+/// `folder` and `name` with one slash between.
+std::string join_path(std::string_view folder, std::string_view name);
+
+/// The error that errno stands for, with `what` (a path, and what was tried) before the system's words.
+Error system_error(int error_number, std::string_view what);
+
+}  // namespace gf
