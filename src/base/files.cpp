@@ -137,9 +137,13 @@ Result<void> ReadFile::check_unchanged() const {
 
 Result<std::string> read_text(const std::string& path, std::uint64_t limit_bytes) {
   GF_TRY(const auto file, ReadFile::open(path));
+  return read_text(file, limit_bytes);
+}
+
+Result<std::string> read_text(const ByteSource& file, std::uint64_t limit_bytes) {
   if (file.size() > limit_bytes) {
     return Error{Status::payload_too_large,
-                 fmt::format("{}: it has {} bytes; at most {} are expected here", path, file.size(), limit_bytes),
+                 fmt::format("{}: it has {} bytes; at most {} are expected here", file.path(), file.size(), limit_bytes),
                  {}};
   }
   std::string text(file.size(), '\0');

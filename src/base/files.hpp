@@ -23,8 +23,24 @@ struct FileStamp {
   bool operator==(const FileStamp&) const = default;
 };
 
+/// Bytes that are read by position. A file of ours, or one that the other side of the backend seam reads for us.
+/// Threads: any, several at a time.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  /// How messages name it.
+  virtual const std::string& path() const = 0;
+  /// As it was when it was opened.
+  virtual std::uint64_t size() const = 0;
+  /// Fills the whole of `into` from `offset`.
+  /// Errors: corrupt_file when the bytes end before that; io_error.
+  virtual Result<void> read_at(std::uint64_t offset, std::span<std::byte> into) const = 0;
+  /// Errors: corrupt_file when the file, or what its path names now, is not what was opened.
+  virtual Result<void> check_unchanged() const = 0;
+};
+
 /// A regular file open for reading by position; no cursor is kept. Threads: any, several at a time.
-class ReadFile {
+class ReadFile final : public ByteSource {
  public:
   /// Opens without following anything that could block: a pipe, socket or device is refused.
   /// Errors: not_found, unauthorised (permission), unsupported_format (not a regular file), io_error; each names the path.
@@ -34,19 +50,14 @@ class ReadFile {
   ReadFile& operator=(ReadFile&& other) noexcept;
   ReadFile(const ReadFile&) = delete;
   ReadFile& operator=(const ReadFile&) = delete;
-  ~ReadFile();
+  ~ReadFile() override;
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const override { return path_; }
   /// As the file was when it was opened.
   const FileStamp& stamp() const { return stamp_; }
-  std::uint64_t size() const { return stamp_.bytes; }
-
-  /// Fills the whole of `into` from `offset`.
-  /// Errors: corrupt_file when the file ends before that; io_error.
-  Result<void> read_at(std::uint64_t offset, std::span<std::byte> into) const;
-
-  /// Errors: corrupt_file when the file, or what its path names now, is not what was opened.
-  Result<void> check_unchanged() const;
+  std::uint64_t size() const override { return stamp_.bytes; }
+  Result<void> read_at(std::uint64_t offset, std::span<std::byte> into) const override;
+  Result<void> check_unchanged() const override;
 
  private:
   ReadFile(std::string path, int descriptor, const FileStamp& stamp)
@@ -60,6 +71,7 @@ class ReadFile {
 /// The whole of a text file of at most `limit_bytes`.
 /// Errors: those of ReadFile; payload_too_large when it is longer.
 Result<std::string> read_text(const std::string& path, std::uint64_t limit_bytes);
+Result<std::string> read_text(const ByteSource& source, std::uint64_t limit_bytes);
 
 /// Writes `bytes` under a temporary name beside `path`, then renames it: readers see the old file or the new one.
 /// Errors: not_found (no such folder), unauthorised, disk_full, io_error. The old file is then as it was.

@@ -33,7 +33,7 @@ constexpr std::array type_rows = {
 /// The reference reader's own bound.
 constexpr std::uint64_t largest_header = 100'000'000;
 
-Error corrupt(const ReadFile& file, std::string_view what) {
+Error corrupt(const ByteSource& file, std::string_view what) {
   return {Status::corrupt_file, fmt::format("{}: {}", file.path(), what), {}};
 }
 
@@ -50,7 +50,7 @@ std::string_view recognise(std::string_view start) {
   return {};
 }
 
-Result<TensorEntry> read_entry(const ReadFile& file, const std::string& name, const Json& value, std::uint64_t data_start) {
+Result<TensorEntry> read_entry(const ByteSource& file, const std::string& name, const Json& value, std::uint64_t data_start) {
   const auto wrong = [&](std::string_view what) {
     return corrupt(file, fmt::format("tensor {}: {}", shown(name), what));
   };
@@ -136,8 +136,13 @@ std::string shape_text(std::span<const std::int64_t> shape) { return fmt::format
 
 Result<Safetensors> Safetensors::open(const std::string& path) {
   GF_TRY(auto opened, ReadFile::open(path));
-  Safetensors result(std::move(opened));
-  const auto& file = result.file_;
+  return open(std::make_unique<ReadFile>(std::move(opened)));
+}
+
+Result<Safetensors> Safetensors::open(std::unique_ptr<ByteSource> source) {
+  Safetensors result(std::move(source));
+  const auto& file = *result.file_;
+  const auto& path = file.path();
 
   std::array<std::byte, 64> start{};
   const auto start_bytes = std::min<std::uint64_t>(file.size(), start.size());
@@ -206,15 +211,15 @@ const TensorEntry* Safetensors::find(std::string_view name) const {
 
 Result<void> Safetensors::read(const TensorEntry& entry, std::uint64_t first, std::span<std::byte> into) const {
   if (first > entry.bytes || into.size() > entry.bytes - first) {
-    return Error{Status::internal, fmt::format("{}: a read of {} bytes leaves its tensor", file_.path(), into.size()), {}};
+    return Error{Status::internal, fmt::format("{}: a read of {} bytes leaves its tensor", file_->path(), into.size()), {}};
   }
-  return file_.read_at(entry.offset + first, into);
+  return file_->read_at(entry.offset + first, into);
 }
 
 Result<std::vector<float>> Safetensors::read_floats(std::string_view name) const {
   const auto* entry = find(name);
   if (entry == nullptr) {
-    return Error{Status::not_found, fmt::format("{}: there is no tensor {}", file_.path(), shown(name)), {}};
+    return Error{Status::not_found, fmt::format("{}: there is no tensor {}", file_->path(), shown(name)), {}};
   }
   std::vector<std::byte> raw(entry->bytes);
   GF_TRYV(read(*entry, 0, raw));
@@ -240,7 +245,7 @@ Result<std::vector<float>> Safetensors::read_floats(std::string_view name) const
       break;
     default:
       return Error{Status::unsupported_format,
-                   fmt::format("{}: tensor {} is {}, where F16, BF16, F32 or F64 is read", file_.path(), shown(name),
+                   fmt::format("{}: tensor {} is {}, where F16, BF16, F32 or F64 is read", file_->path(), shown(name),
                                name_of(entry->type)),
                    {}};
   }

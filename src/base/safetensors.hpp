@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -42,8 +43,10 @@ class Safetensors {
   /// Errors: those of ReadFile::open; unsupported_format for what is recognised as something else (a pickle, a zip
   /// archive, a git-lfs pointer, a web page); corrupt_file with the file, the tensor and what is wrong otherwise.
   static Result<Safetensors> open(const std::string& path);
+  /// The same for bytes that somebody else reads.
+  static Result<Safetensors> open(std::unique_ptr<ByteSource> source);
 
-  const ReadFile& file() const { return file_; }
+  const ByteSource& file() const { return *file_; }
   const std::map<std::string, TensorEntry, std::less<>>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   /// nullptr when there is none of that name.
@@ -57,9 +60,9 @@ class Safetensors {
   Result<std::vector<float>> read_floats(std::string_view name) const;
 
  private:
-  explicit Safetensors(ReadFile file) : file_(std::move(file)) {}
+  explicit Safetensors(std::unique_ptr<ByteSource> file) : file_(std::move(file)) {}
 
-  ReadFile file_;
+  std::unique_ptr<ByteSource> file_;
   std::map<std::string, TensorEntry, std::less<>> tensors_;
   std::map<std::string, std::string> metadata_;
 };
