@@ -72,7 +72,13 @@ Result<ReadFile> ReadFile::open(const std::string& path) {
   }
   // O_NONBLOCK: opening a pipe that nobody writes to would wait for ever; on a regular file it means nothing.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-  if (descriptor < 0) return system_error(errno, path);
+  if (descriptor < 0) {
+    // What open() answers for a socket, and for a device that is not there.
+    if (errno == ENXIO)
+      return Error{
+          Status::unsupported_format, fmt::format("{}: it is a socket or device, not a regular file", path), {}};
+    return system_error(errno, path);
+  }
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) {
     auto error = system_error(errno, path);
@@ -82,7 +88,8 @@ Result<ReadFile> ReadFile::open(const std::string& path) {
   if (!S_ISREG(status.st_mode)) {
     ::close(descriptor);
     return Error{Status::unsupported_format,
-                 fmt::format("{}: it is {}, not a regular file", path, S_ISDIR(status.st_mode) ? "a folder" : "a device or pipe"),
+                 fmt::format("{}: it is {}, not a regular file", path,
+                             S_ISDIR(status.st_mode) ? "a folder" : "a device or pipe"),
                  {}};
   }
   return ReadFile(path, descriptor, stamp_of(status));
@@ -112,8 +119,8 @@ Result<void> ReadFile::read_at(std::uint64_t offset, std::span<std::byte> into) 
     }
     if (got == 0) {
       return Error{Status::corrupt_file,
-                   fmt::format("{}: the file ends at byte {}, {} bytes before the end of what is read", path_, offset + done,
-                               into.size() - done),
+                   fmt::format("{}: the file ends at byte {}, {} bytes before the end of what is read", path_,
+                               offset + done, into.size() - done),
                    {}};
     }
     done += static_cast<std::size_t>(got);
@@ -142,9 +149,10 @@ Result<std::string> read_text(const std::string& path, std::uint64_t limit_bytes
 
 Result<std::string> read_text(const ByteSource& file, std::uint64_t limit_bytes) {
   if (file.size() > limit_bytes) {
-    return Error{Status::payload_too_large,
-                 fmt::format("{}: it has {} bytes; at most {} are expected here", file.path(), file.size(), limit_bytes),
-                 {}};
+    return Error{
+        Status::payload_too_large,
+        fmt::format("{}: it has {} bytes; at most {} are expected here", file.path(), file.size(), limit_bytes),
+        {}};
   }
   std::string text(file.size(), '\0');
   GF_TRYV(file.read_at(0, std::as_writable_bytes(std::span(text))));
@@ -153,10 +161,18 @@ Result<std::string> read_text(const ByteSource& file, std::uint64_t limit_bytes)
 
 Result<void> write_whole(const std::string& path, std::span<const std::byte> bytes) {
   if (path.find('\0') != std::string::npos) return Error{Status::invalid_argument, "a path holds a NUL byte", {}};
-  static std::atomic<unsigned> counter{0};  // Names differ between threads; the process id tells processes apart.
-  const auto temporary = fmt::format("{}.{}-{}.part", path, ::getpid(), counter.fetch_add(1));
+  // In the same folder, so that the renaming is one step; of a short name of its own, since `path` may have the
+  // longest. Names differ between threads, and the process id tells processes apart, but for one on another machine
+  // that shares the folder, or a dead one's leavings: a name that exists is passed over.
+  static std::atomic<unsigned> counter{0};
+  const auto folder = std::string_view(path).substr(0, path.rfind('/') + 1);
+  std::string temporary;
   {
-    Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+    Descriptor file;
+    do {
+      temporary = fmt::format("{}.gameforge-{}-{}.part", folder, ::getpid(), counter.fetch_add(1));
+      file.value = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    } while (file.value < 0 && errno == EEXIST);
     if (file.value < 0) return system_error(errno, path);
     std::size_t done = 0;
     int failed = 0;

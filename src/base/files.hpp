@@ -43,7 +43,8 @@ class ByteSource {
 class ReadFile final : public ByteSource {
  public:
   /// Opens without following anything that could block: a pipe, socket or device is refused.
-  /// Errors: not_found, unauthorised (permission), unsupported_format (not a regular file), io_error; each names the path.
+  /// Errors: not_found, unauthorised (permission), unsupported_format (not a regular file), io_error; each names the
+  /// path.
   static Result<ReadFile> open(const std::string& path);
 
   ReadFile(ReadFile&& other) noexcept;

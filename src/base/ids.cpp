@@ -1,5 +1,7 @@
 #include "base/ids.hpp"
 
+#include "base/utf8.hpp"
+
 #include <fmt/format.h>
 
 #include <atomic>
@@ -59,7 +61,7 @@ Result<JobId> parse_job_id(std::string_view text) {
     id.low = (id.low << 4) | value;
   }
   if (digits != 32) {
-    return Error{Status::invalid_argument, fmt::format("\"{}\" is no job id: it takes 32 hex digits", text.substr(0, 64)), {}};
+    return Error{Status::invalid_argument, fmt::format("{} is no job id: it takes 32 hex digits", shown(text)), {}};
   }
   return id;
 }

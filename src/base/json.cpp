@@ -97,6 +97,10 @@ class Builder final : public nlohmann::json_sax<Json> {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, std::string_view name, const JsonLimits& limits) {
+  // nlohmann's scanner takes a NUL for the end, so that whatever stands behind it would pass unread.
+  if (const auto nul = text.find('\0'); nul != std::string_view::npos) {
+    return Error{Status::corrupt_file, fmt::format("{}: there is a NUL byte at {}", name, nul), {}};
+  }
   Builder builder(limits);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
     return Error{Status::corrupt_file, fmt::format("{}: {}", name, builder.problem), {}};

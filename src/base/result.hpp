@@ -1,5 +1,5 @@
-// base: what every room stands on (result, status, clock, ids, JSON, files, hashing, log interface); no policy lives here.
-// This header: how every fallible function answers, a value, or an Error that says what to do next.
+// base: what every room stands on (result, status, clock, ids, JSON, files, hashing, log interface); no policy lives
+// here. This header: how every fallible function answers, a value, or an Error that says what to do next.
 #pragma once
 
 #include "base/status.hpp"
@@ -22,7 +22,7 @@ struct ErrorCause {
 /// A failure on its way to the host.
 struct Error {
   Status status = Status::internal;
-  std::string message;             ///< One English sentence that names the offending value; shown to people, never parsed.
+  std::string message;  ///< One English sentence that names the offending value; shown to people, never parsed.
   std::vector<ErrorCause> causes;  ///< From near to far; empty when the message says it all.
 };
 

@@ -21,13 +21,13 @@ struct TypeRow {
 };
 
 constexpr std::array type_rows = {
-    TypeRow{TensorType::boolean, "BOOL", 1}, TypeRow{TensorType::u8, "U8", 1},
-    TypeRow{TensorType::i8, "I8", 1},        TypeRow{TensorType::f8_e5m2, "F8_E5M2", 1},
+    TypeRow{TensorType::boolean, "BOOL", 1},    TypeRow{TensorType::u8, "U8", 1},
+    TypeRow{TensorType::i8, "I8", 1},           TypeRow{TensorType::f8_e5m2, "F8_E5M2", 1},
     TypeRow{TensorType::f8_e4m3, "F8_E4M3", 1}, TypeRow{TensorType::i16, "I16", 2},
-    TypeRow{TensorType::u16, "U16", 2},      TypeRow{TensorType::f16, "F16", 2},
-    TypeRow{TensorType::bf16, "BF16", 2},    TypeRow{TensorType::i32, "I32", 4},
-    TypeRow{TensorType::u32, "U32", 4},      TypeRow{TensorType::f32, "F32", 4},
-    TypeRow{TensorType::i64, "I64", 8},      TypeRow{TensorType::u64, "U64", 8},
+    TypeRow{TensorType::u16, "U16", 2},         TypeRow{TensorType::f16, "F16", 2},
+    TypeRow{TensorType::bf16, "BF16", 2},       TypeRow{TensorType::i32, "I32", 4},
+    TypeRow{TensorType::u32, "U32", 4},         TypeRow{TensorType::f32, "F32", 4},
+    TypeRow{TensorType::i64, "I64", 8},         TypeRow{TensorType::u64, "U64", 8},
     TypeRow{TensorType::f64, "F64", 8}};
 
 /// The reference reader's own bound.
@@ -39,9 +39,11 @@ Error corrupt(const ByteSource& file, std::string_view what) {
 
 /// What a file that is no safetensors file at all may be, by its first bytes; empty when they say nothing.
 std::string_view recognise(std::string_view start) {
-  if (start.starts_with("PK\x03\x04")) return "a zip archive, as PyTorch writes its pickled checkpoints";
+  if (start.starts_with("PK\x03\x04"))
+    return "a zip archive, as PyTorch writes its checkpoints: a pickle, which can run any code when it is read";
   // A pickle begins with the PROTO opcode and the protocol's number, 2 to 5.
-  if (start.size() >= 2 && start[0] == '\x80' && start[1] >= 2 && start[1] <= 5) return "a Python pickle";
+  if (start.size() >= 2 && start[0] == '\x80' && start[1] >= 2 && start[1] <= 5)
+    return "a Python pickle, which can run any code when it is read";
   if (start.starts_with("version https://git-lfs")) return "a git-lfs pointer: the file itself was never fetched";
   if (start.starts_with("<!DOCTYPE") || start.starts_with("<!doctype") || start.starts_with("<html")) {
     return "a web page: the download went wrong";
@@ -50,7 +52,8 @@ std::string_view recognise(std::string_view start) {
   return {};
 }
 
-Result<TensorEntry> read_entry(const ByteSource& file, const std::string& name, const Json& value, std::uint64_t data_start) {
+Result<TensorEntry> read_entry(const ByteSource& file, const std::string& name, const Json& value,
+                               std::uint64_t data_start) {
   const auto wrong = [&](std::string_view what) {
     return corrupt(file, fmt::format("tensor {}: {}", shown(name), what));
   };
@@ -68,7 +71,8 @@ Result<TensorEntry> read_entry(const ByteSource& file, const std::string& name, 
   }
   if (!type->is_string()) return wrong("dtype is not text");
   const auto& type_name = type->get_ref<const std::string&>();
-  const auto row = std::find_if(type_rows.begin(), type_rows.end(), [&](const TypeRow& r) { return r.name == type_name; });
+  const auto row =
+      std::find_if(type_rows.begin(), type_rows.end(), [&](const TypeRow& r) { return r.name == type_name; });
   if (row == type_rows.end()) return wrong(fmt::format("dtype {} is unknown", shown(type_name)));
 
   TensorEntry entry;
@@ -78,7 +82,8 @@ Result<TensorEntry> read_entry(const ByteSource& file, const std::string& name, 
   std::uint64_t bytes = row->bytes;
   bool empty = false;
   for (const auto& side : *shape) {
-    if (!side.is_number_unsigned() || side.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()}) {
+    if (!side.is_number_unsigned() ||
+        side.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()}) {
       return wrong("shape holds something other than whole numbers from 0 to 2^63-1");
     }
     const auto length = side.get<std::uint64_t>();
@@ -103,11 +108,12 @@ Result<TensorEntry> read_entry(const ByteSource& file, const std::string& name, 
   const auto data_bytes = file.size() - data_start;
   if (begin > end) return wrong(fmt::format("data_offsets [{}, {}] run backwards", begin, end));
   if (end > data_bytes) {
-    return wrong(fmt::format("data_offsets [{}, {}] reach past the end: the file has {} bytes of data", begin, end, data_bytes));
+    return wrong(
+        fmt::format("data_offsets [{}, {}] reach past the end: the file has {} bytes of data", begin, end, data_bytes));
   }
   if (end - begin != bytes) {
-    return wrong(fmt::format("shape {} of {} needs {} bytes, data_offsets give {}", shape_text(entry.shape), row->name, bytes,
-                             end - begin));
+    return wrong(fmt::format("shape {} of {} needs {} bytes, data_offsets give {}", shape_text(entry.shape), row->name,
+                             bytes, end - begin));
   }
   entry.offset = data_start + begin;
   return entry;
@@ -150,16 +156,20 @@ Result<Safetensors> Safetensors::open(std::unique_ptr<ByteSource> source) {
   const std::string_view start_text(reinterpret_cast<const char*>(start.data()), start_bytes);
   if (const auto other = recognise(start_text); !other.empty()) {
     return Error{Status::unsupported_format,
-                 fmt::format("{}: it is {}; weights are read from safetensors files only", path, other), {}};
+                 fmt::format("{}: it is {}; weights are read from safetensors files only", path, other),
+                 {}};
   }
-  if (file.size() < 8) return corrupt(file, fmt::format("it has {} bytes; a safetensors file begins with 8 of length", file.size()));
+  if (file.size() < 8)
+    return corrupt(file, fmt::format("it has {} bytes; a safetensors file begins with 8 of length", file.size()));
   std::uint64_t header_bytes = 0;
   for (std::size_t i = 8; i-- > 0;) header_bytes = header_bytes << 8 | std::to_integer<std::uint64_t>(start[i]);
   if (header_bytes > largest_header) {
-    return corrupt(file, fmt::format("its header claims {} bytes; at most {} are allowed", header_bytes, largest_header));
+    return corrupt(file,
+                   fmt::format("its header claims {} bytes; at most {} are allowed", header_bytes, largest_header));
   }
   if (header_bytes > file.size() - 8) {
-    return corrupt(file, fmt::format("its header claims {} bytes, and the file has {} after the length", header_bytes, file.size() - 8));
+    return corrupt(file, fmt::format("its header claims {} bytes, and the file has {} after the length", header_bytes,
+                                     file.size() - 8));
   }
   std::string header(header_bytes, '\0');
   GF_TRYV(file.read_at(8, std::as_writable_bytes(std::span(header))));
@@ -193,8 +203,8 @@ Result<Safetensors> Safetensors::open(std::unique_ptr<ByteSource> source) {
   auto expected = data_start;
   for (const auto& [offset, item] : order) {
     if (offset != expected) {
-      return corrupt(file, fmt::format("tensor {} begins at byte {}, {}; byte {} was expected", shown(item->first), offset,
-                                       offset < expected ? "inside another tensor" : "after a hole", expected));
+      return corrupt(file, fmt::format("tensor {} begins at byte {}, {}; byte {} was expected", shown(item->first),
+                                       offset, offset < expected ? "inside another tensor" : "after a hole", expected));
     }
     expected += item->second.bytes;
   }
@@ -211,7 +221,8 @@ const TensorEntry* Safetensors::find(std::string_view name) const {
 
 Result<void> Safetensors::read(const TensorEntry& entry, std::uint64_t first, std::span<std::byte> into) const {
   if (first > entry.bytes || into.size() > entry.bytes - first) {
-    return Error{Status::internal, fmt::format("{}: a read of {} bytes leaves its tensor", file_->path(), into.size()), {}};
+    return Error{
+        Status::internal, fmt::format("{}: a read of {} bytes leaves its tensor", file_->path(), into.size()), {}};
   }
   return file_->read_at(entry.offset + first, into);
 }
@@ -256,12 +267,21 @@ Result<void> write_safetensors(const std::string& path, std::span<const NamedFlo
   Json header = Json::object();
   std::uint64_t offset = 0;
   for (const auto& tensor : tensors) {
-    std::uint64_t values = 1;
-    for (const auto side : tensor.shape) values *= static_cast<std::uint64_t>(side);
-    if (values != tensor.values.size()) {
+    if (tensor.name == "__metadata__" || header.contains(tensor.name)) {
       return Error{Status::invalid_argument,
-                   fmt::format("tensor {}: shape {} does not hold {} values", shown(tensor.name), shape_text(tensor.shape),
-                               tensor.values.size()),
+                   fmt::format("tensor {}: the name is {}", shown(tensor.name),
+                               tensor.name == "__metadata__" ? "the format's own" : "there twice"),
+                   {}};
+    }
+    std::uint64_t values = 1;
+    bool fits = true;
+    for (const auto side : tensor.shape) {
+      fits = fits && side >= 0 && !__builtin_mul_overflow(values, static_cast<std::uint64_t>(side), &values);
+    }
+    if (!fits || values != tensor.values.size()) {
+      return Error{Status::invalid_argument,
+                   fmt::format("tensor {}: shape {} does not hold {} values", shown(tensor.name),
+                               shape_text(tensor.shape), tensor.values.size()),
                    {}};
     }
     header[tensor.name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + values * 4}}};
