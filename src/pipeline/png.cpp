@@ -1,0 +1,173 @@
+#include "pipeline/png.hpp"
+
+#include "base/files.hpp"
+#include "base/utf8.hpp"
+#include "pipeline/image_ops.hpp"
+
+#include <fmt/format.h>
+#include <png.h>
+
+#include <algorithm>
+#include <csetjmp>
+#include <cstring>
+#include <new>
+#include <span>
+#include <utility>
+
+namespace gf::pipeline {
+namespace {
+
+constexpr int default_compression = 6;  // zlib's own default, spelled out: Z_DEFAULT_COMPRESSION may move.
+
+/// One encoding. It is owned outside of the frames that a longjmp of libpng's leaves, so no destructor is jumped over.
+struct Encoding {
+  const Image* image = nullptr;
+  bool opaque = false;
+  int compression = default_compression;
+  bool has_text = false;
+  bool text_is_latin = false;
+  std::string text;  // In the chunk's own encoding.
+
+  std::vector<std::uint8_t> bytes;
+  bool out_of_memory = false;
+  char message[256] = {};
+};
+
+extern "C" {
+
+// libpng's default handlers print to stderr, which is the host's. Both may run before png_create_write_struct returns.
+[[noreturn]] void on_png_error(png_structp png, png_const_charp message) {
+  auto* encoding = static_cast<Encoding*>(png_get_error_ptr(png));
+  std::strncpy(encoding->message, message == nullptr ? "" : message, sizeof encoding->message - 1);
+  png_longjmp(png, 1);
+}
+
+void on_png_warning(png_structp, png_const_charp) {}
+
+void on_png_write(png_structp png, png_bytep bytes, std::size_t count) {
+  auto* encoding = static_cast<Encoding*>(png_get_io_ptr(png));
+  try {
+    encoding->bytes.insert(encoding->bytes.end(), bytes, bytes + count);
+  } catch (const std::bad_alloc&) {
+    encoding->out_of_memory = true;  // An exception may not fly through libpng's frames; the jump is made outside of
+  }                                  // the handler, since it must not leave one.
+  if (encoding->out_of_memory) png_error(png, "out of memory");
+}
+
+void on_png_flush(png_structp) {}
+
+}  // extern "C"
+
+/// Everything between setjmp and a possible longjmp. Only trivial locals live here, and none changes after setjmp, so
+/// that the jump is defined (C++ [csetjmp.syn], C11 7.13.2.1).
+bool run_libpng(Encoding* encoding) noexcept {
+  png_structp const png = png_create_write_struct(PNG_LIBPNG_VER_STRING, encoding, on_png_error, on_png_warning);
+  if (png == nullptr) {
+    encoding->out_of_memory = encoding->message[0] == '\0';  // Else: another libpng than that of the headers was found.
+    return false;
+  }
+  png_infop const info = png_create_info_struct(png);
+  if (info == nullptr) {
+    encoding->out_of_memory = true;
+    png_structp dying = png;
+    png_destroy_write_struct(&dying, nullptr);
+    return false;
+  }
+  if (setjmp(png_jmpbuf(png)) != 0) {
+    png_structp dying_png = png;
+    png_infop dying_info = info;
+    png_destroy_write_struct(&dying_png, &dying_info);
+    return false;
+  }
+  png_set_write_fn(png, encoding, on_png_write, on_png_flush);
+  const Image& image = *encoding->image;
+  png_set_IHDR(png, info, image.width, image.height, 8,
+               encoding->opaque ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA, PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_set_sRGB(png, info, PNG_sRGB_INTENT_PERCEPTUAL);
+  png_set_compression_level(png, encoding->compression);
+  if (encoding->has_text) {
+    char key[] = "parameters";
+    char none[] = "";
+    png_text chunk;
+    std::memset(&chunk, 0, sizeof chunk);
+    chunk.key = key;
+    chunk.text = encoding->text.data();
+    if (encoding->text_is_latin) {
+      chunk.compression = PNG_TEXT_COMPRESSION_NONE;
+      chunk.text_length = encoding->text.size();
+    } else {
+      chunk.compression = PNG_ITXT_COMPRESSION_NONE;
+      chunk.itxt_length = encoding->text.size();
+      chunk.lang = none;
+      chunk.lang_key = none;
+    }
+    png_set_text(png, info, &chunk, 1);
+  }
+  png_write_info(png, info);
+  if (encoding->opaque) png_set_filler(png, 0, PNG_FILLER_AFTER);  // Strips the fourth byte of each pixel.
+  for (png_uint_32 row = 0; row < image.height; ++row) {
+    png_write_row(png, image.rgba.data() + std::size_t{row} * image.width * 4);
+  }
+  png_write_end(png, info);
+  png_structp done_png = png;
+  png_infop done_info = info;
+  png_destroy_write_struct(&done_png, &done_info);
+  return true;
+}
+
+/// `text` in Latin-1, or nullopt where it holds what a tEXt chunk may not: the PNG specification (11.3.4.3) allows the
+/// printable characters and the line feed.
+std::optional<std::string> as_latin1(std::string_view text) {
+  std::string latin;
+  for (std::size_t position = 0; position < text.size();) {
+    const auto point = next_code_point(text, position);
+    if (!point) return std::nullopt;
+    const bool printable = (*point >= 0x20 && *point <= 0x7E) || (*point >= 0xA0 && *point <= 0xFF);
+    if (!printable && *point != '\n') return std::nullopt;
+    latin.push_back(static_cast<char>(static_cast<unsigned char>(*point)));
+  }
+  return latin;
+}
+
+}  // namespace
+
+Result<std::vector<std::uint8_t>> encode_png(const Image& image, const PngOptions& options) {
+  GF_TRYV(check_image(image));
+  if (options.compression > 9) {
+    return Error{
+        Status::invalid_argument, fmt::format("compression is {}; it must be 1 to 9", options.compression), {}};
+  }
+  Encoding encoding;
+  encoding.image = &image;
+  if (options.compression != 0) encoding.compression = static_cast<int>(options.compression);
+  if (options.parameters) {
+    const auto& text = *options.parameters;
+    if (const auto bad = first_invalid_utf8(text)) {
+      return Error{Status::invalid_argument, fmt::format("parameters is not UTF-8 from byte {} on", *bad), {}};
+    }
+    // The chunks end their parts with NUL, and every reader's C string would end there.
+    if (const auto nul = text.find('\0'); nul != std::string::npos) {
+      return Error{Status::invalid_argument, fmt::format("parameters holds a NUL at byte {}", nul), {}};
+    }
+    encoding.has_text = true;
+    auto latin = as_latin1(text);
+    encoding.text_is_latin = latin.has_value();
+    encoding.text = latin ? std::move(*latin) : text;
+  }
+  encoding.opaque = true;
+  for (std::size_t i = 3; i < image.rgba.size() && encoding.opaque; i += 4) encoding.opaque = image.rgba[i] == 255;
+
+  if (!run_libpng(&encoding)) {
+    if (encoding.out_of_memory) return Error{Status::out_of_host_memory, "out of memory while a PNG was encoded", {}};
+    return Error{Status::internal, fmt::format("libpng: {}", encoding.message), {}};
+  }
+  return std::move(encoding.bytes);
+}
+
+Result<void> write_png(const Image& image, const PngOptions& options, const std::string& path) {
+  GF_TRY(const auto bytes, encode_png(image, options));
+  return write_whole(path, std::as_bytes(std::span(bytes)));
+}
+
+}  // namespace gf::pipeline

@@ -1,0 +1,31 @@
+// PNG files: an image out, with the recipe that made it as a text chunk.
+#pragma once
+
+#include "base/result.hpp"
+#include "pipeline/image.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace gf::pipeline {
+
+/// What goes into a PNG beside the pixels.
+struct PngOptions {
+  std::uint32_t compression = 0;  ///< 1 (fast) to 9 (small); 0 stands for 6.
+  std::optional<std::string>
+      parameters;  ///< UTF-8: the text chunk "parameters", where stable-diffusion-webui puts its own.
+};
+
+/// Encodes as PNG (second edition): RGB when every pixel is opaque, else RGBA; an sRGB chunk; no time. The text is a
+/// tEXt chunk where Latin-1 can hold it and iTXt otherwise, as Pillow writes it. Equal input gives equal bytes with the
+/// same zlib. Errors: invalid_argument for an image that is not whole or too large, a compression out of its range, a
+/// text that is not UTF-8 or holds a NUL; out_of_host_memory.
+Result<std::vector<std::uint8_t>> encode_png(const Image& image, const PngOptions& options = {});
+
+/// Encodes and writes the file, whole or not at all.
+/// Errors: those of encode_png and write_whole. The old file is then as it was.
+Result<void> write_png(const Image& image, const PngOptions& options, const std::string& path);
+
+}  // namespace gf::pipeline
