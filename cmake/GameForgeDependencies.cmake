@@ -27,6 +27,23 @@ set_target_properties(gf::utf8proc PROPERTIES
   INTERFACE_COMPILE_DEFINITIONS UTF8PROC_STATIC
   INTERFACE_INCLUDE_DIRECTORIES ${UTF8PROC_INCLUDE_DIR})
 
+# libsqlite3-dev. Shared: Debian's archive of it is not position-independent.
+find_package(SQLite3 REQUIRED)
+
+# libpg-query-dev: PostgreSQL's own grammar. The static archive of Debian is position-independent.
+find_path(PG_QUERY_INCLUDE_DIR pg_query.h REQUIRED)
+find_library(PG_QUERY_ARCHIVE libpg_query.a REQUIRED)
+add_library(gf::pg_query STATIC IMPORTED)
+set_target_properties(gf::pg_query PROPERTIES
+  IMPORTED_LOCATION ${PG_QUERY_ARCHIVE}
+  INTERFACE_INCLUDE_DIRECTORIES ${PG_QUERY_INCLUDE_DIR}
+  INTERFACE_LINK_LIBRARIES Threads::Threads)
+
+# libpq-dev: headers alone. The library is opened at run time, only for a PostgreSQL URL.
+find_path(LIBPQ_INCLUDE_DIR libpq-fe.h PATH_SUFFIXES postgresql REQUIRED)
+add_library(gf::libpq_headers INTERFACE IMPORTED)
+target_include_directories(gf::libpq_headers SYSTEM INTERFACE ${LIBPQ_INCLUDE_DIR})
+
 # libtomlplusplus-dev, header-only: the configuration file.
 find_path(TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h REQUIRED)
 add_library(gf::tomlplusplus INTERFACE IMPORTED)
