@@ -1,0 +1,648 @@
+/**
+ * gameforge.hpp: gameforge.h for C++ hosts, C++11 or later. Header only, over the C ABI alone: objects that close
+ * themselves, texts as std::string, and failures as exceptions of the type gameforge::Error, which are thrown in the
+ * host's own code and never cross the ABI.
+ *
+ *     gameforge::Options options;
+ *     options.model_folders = {"models"};
+ *     gameforge::Engine engine(options);
+ *
+ *     gameforge::Request request;
+ *     request.model = "gameforge-tiles";
+ *     request.prompt = "a red potion";
+ *     const gameforge::JobId job = engine.submit(request);
+ *     if (engine.wait(job, std::chrono::seconds(60))) engine.image(job, 0).write_png("potion.png");
+ *
+ * What a function does, which threads may call it and how long it blocks stands at its C namesake in gameforge.h.
+ */
+#ifndef GAMEFORGE_GAMEFORGE_HPP
+#define GAMEFORGE_GAMEFORGE_HPP
+
+#include "gameforge/gameforge.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace gameforge {
+
+/** A call that failed: what() is the message. */
+class Error : public std::runtime_error {
+ public:
+  Error(gf_status status, const std::string& message, std::string hint, bool retryable)
+      : std::runtime_error(message), status_(status), hint_(std::move(hint)), retryable_(retryable) {}
+
+  gf_status status() const noexcept { return status_; }
+  /** "queue_full". */
+  const char* name() const noexcept { return gf_status_name(static_cast<std::uint32_t>(status_)); }
+  /** What to do, in English. */
+  const std::string& hint() const noexcept { return hint_; }
+  bool retryable() const noexcept { return retryable_; }
+
+ private:
+  gf_status status_;
+  std::string hint_;
+  bool retryable_;
+};
+
+namespace detail {
+
+/** Throws Error of a status and a message. */
+[[noreturn]] inline void raise(gf_status status, const char* message) {
+  gf_status_description description = GF_STATUS_DESCRIPTION_INIT;
+  const bool known = gf_status_describe(static_cast<std::uint32_t>(status), &description) == GF_OK;
+  throw Error(status, message, known ? description.hint : "", known && description.retryable != 0);
+}
+
+/** Throws the thread's last error unless a call succeeded. */
+inline void check(gf_status status) {
+  // Copied first: describing the status is a call of its own.
+  if (status != GF_OK) raise(status, std::string(gf_last_error_message()).c_str());
+}
+
+/** Calls `call(buffer, size)` until the whole of a text that may grow in between was given. */
+template <class Call>
+std::string text(Call call) {
+  std::string text;
+  std::uint64_t size = 0;
+  check(call(static_cast<char*>(nullptr), &size));
+  for (;;) {
+    text.resize(static_cast<std::size_t>(size));
+    const gf_status status = call(&text[0], &size);
+    if (status == GF_ERR_BUFFER_TOO_SMALL) continue;
+    check(status);
+    text.resize(size > 0 ? static_cast<std::size_t>(size) - 1 : 0);  // Without the NUL.
+    return text;
+  }
+}
+
+/** Appends a code point as UTF-8. */
+inline void append_utf8(std::string& out, unsigned code) {
+  if (code < 0x80) {
+    out += static_cast<char>(code);
+  } else if (code < 0x800) {
+    out += static_cast<char>(0xC0 | code >> 6);
+    out += static_cast<char>(0x80 | (code & 0x3F));
+  } else {
+    out += static_cast<char>(0xE0 | code >> 12);
+    out += static_cast<char>(0x80 | (code >> 6 & 0x3F));
+    out += static_cast<char>(0x80 | (code & 0x3F));
+  }
+}
+
+/**
+ * The text of a member of the outermost object, or empty. For the library's own JSON alone, in which only control
+ * characters are escaped as \u.
+ */
+inline std::string json_member(const std::string& json, const std::string& name) {
+  int depth = 0;
+  std::string last;  // The last text at depth 1, which is a name when a colon follows.
+  bool wanted = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (c == '{' || c == '[') ++depth;
+    if (c == '}' || c == ']') --depth;
+    if (depth == 1 && c == ':') wanted = last == name;
+    if (depth == 1 && c == ',') wanted = false;
+    if (c != '"') continue;
+    std::string text;
+    for (++i; i < json.size() && json[i] != '"'; ++i) {
+      if (json[i] != '\\' || i + 1 >= json.size()) {
+        text += json[i];
+        continue;
+      }
+      const char escaped = json[++i];
+      if (escaped == 'u' && i + 4 < json.size()) {
+        unsigned code = 0;
+        for (int digit = 0; digit < 4; ++digit) {
+          const char hex = json[++i];
+          code = code * 16 + static_cast<unsigned>(hex <= '9' ? hex - '0' : (hex | 0x20) - 'a' + 10);
+        }
+        append_utf8(text, code);
+      } else {
+        const char* const from = "nrtbf";
+        const char* const to = "\n\r\t\b\f";
+        const char* place = from;
+        while (*place != '\0' && *place != escaped) ++place;
+        text += *place != '\0' ? to[place - from] : escaped;
+      }
+    }
+    if (depth != 1) continue;
+    if (wanted) return text;
+    last = text;
+  }
+  return std::string();
+}
+
+inline std::int64_t microseconds(std::chrono::microseconds time) { return static_cast<std::int64_t>(time.count()); }
+
+}  // namespace detail
+
+/** A text that may be missing, which for some fields is not the same as an empty one. */
+class Text {
+ public:
+  Text() = default;
+  Text(const char* text) : set_(text != nullptr), text_(text != nullptr ? text : "") {}
+  Text(std::string text) : set_(true), text_(std::move(text)) {}
+
+  bool is_set() const noexcept { return set_; }
+  const std::string& value() const noexcept { return text_; }
+  /** NULL where it is missing; lives as long as this. */
+  const char* c_str() const noexcept { return set_ ? text_.c_str() : nullptr; }
+
+ private:
+  bool set_ = false;
+  std::string text_;
+};
+
+/** The version of the library that runs. */
+inline std::string version() { return gf_version_text(); }
+inline std::string version_json() {
+  return detail::text([](char* buffer, std::uint64_t* size) { return gf_version_json(buffer, size); });
+}
+
+/** A job's id: 32 hex digits as text. */
+struct JobId {
+  gf_job_id id = {0, 0};
+
+  std::string text() const {
+    const gf_job_id* job = &id;
+    return detail::text([job](char* buffer, std::uint64_t* size) { return gf_job_id_text(job, buffer, size); });
+  }
+  static JobId parse(const std::string& text) {
+    JobId job;
+    detail::check(gf_job_id_parse(text.c_str(), &job.id));
+    return job;
+  }
+  friend bool operator==(const JobId& a, const JobId& b) { return a.id.high == b.id.high && a.id.low == b.id.low; }
+  friend bool operator!=(const JobId& a, const JobId& b) { return !(a == b); }
+  friend bool operator<(const JobId& a, const JobId& b) {
+    return a.id.high != b.id.high ? a.id.high < b.id.high : a.id.low < b.id.low;
+  }
+};
+
+/** An image: RGBA8, immutable. A copy is another share of the same pixels. */
+class Image {
+ public:
+  /** No image; only to be assigned to. */
+  Image() = default;
+  /** Takes over a handle. */
+  explicit Image(gf_image* handle) noexcept : handle_(handle) {}
+  Image(const Image& other) {
+    if (other.handle_ != nullptr) detail::check(gf_image_share(other.handle_, &handle_));
+  }
+  Image(Image&& other) noexcept : handle_(other.handle_) { other.handle_ = nullptr; }
+  Image& operator=(Image other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~Image() {
+    if (handle_ != nullptr) gf_image_release(handle_);
+  }
+
+  /** From the host's pixels, which are copied; stride_bytes 0 stands for 4 * width_px. */
+  static Image create(std::uint32_t width_px, std::uint32_t height_px, const std::uint8_t* pixels,
+                      std::uint32_t stride_bytes = 0) {
+    gf_image* made = nullptr;
+    detail::check(gf_image_create(width_px, height_px, stride_bytes != 0 ? stride_bytes : 4 * width_px, pixels, &made));
+    return Image(made);
+  }
+
+  /** Row by row, each cell as large as the largest image; background is 0xRRGGBBAA. */
+  static Image grid(const std::vector<Image>& images, std::uint32_t columns, std::uint32_t gap_px = 0,
+                    std::uint32_t background = 0) {
+    std::vector<gf_image*> handles;
+    for (const Image& image : images) handles.push_back(image.handle_);
+    gf_image* made = nullptr;
+    detail::check(
+        gf_image_grid(handles.data(), static_cast<std::uint32_t>(handles.size()), columns, gap_px, background, &made));
+    return Image(made);
+  }
+
+  explicit operator bool() const noexcept { return handle_ != nullptr; }
+  gf_image* handle() const noexcept { return handle_; }
+
+  gf_image_info info() const {
+    gf_image_info info = GF_IMAGE_INFO_INIT;
+    detail::check(gf_image_describe(handle_, &info));
+    return info;
+  }
+  std::uint32_t width_px() const { return info().width_px; }
+  std::uint32_t height_px() const { return info().height_px; }
+
+  /** info().byte_count bytes, in place; valid as long as a share of the image is. */
+  const std::uint8_t* pixels() const {
+    const std::uint8_t* pixels = nullptr;
+    detail::check(gf_image_pixels(handle_, &pixels));
+    return pixels;
+  }
+
+  Image upscale(std::uint32_t factor) const {
+    gf_image* made = nullptr;
+    detail::check(gf_image_upscale(handle_, factor, &made));
+    return Image(made);
+  }
+
+  /** NULL: the commonest colour of the border, within 16. */
+  Image key_background(const gf_key_options* options = nullptr) const {
+    gf_image* made = nullptr;
+    detail::check(gf_image_key_background(handle_, options, &made));
+    return Image(made);
+  }
+
+  /** parameters: see Engine::parameters_text. compression: 1 to 9; 0 is the default. */
+  std::vector<std::uint8_t> png(const Text& parameters = Text(), std::uint32_t compression = 0) const {
+    const gf_png_options options = png_options(parameters, compression);
+    std::vector<std::uint8_t> bytes;
+    std::uint64_t size = 0;
+    detail::check(gf_image_encode_png(handle_, &options, nullptr, &size));
+    bytes.resize(static_cast<std::size_t>(size));
+    detail::check(gf_image_encode_png(handle_, &options, bytes.data(), &size));
+    bytes.resize(static_cast<std::size_t>(size));
+    return bytes;
+  }
+
+  void write_png(const std::string& path, const Text& parameters = Text(), std::uint32_t compression = 0) const {
+    const gf_png_options options = png_options(parameters, compression);
+    detail::check(gf_image_write_png(handle_, &options, path.c_str()));
+  }
+
+ private:
+  static gf_png_options png_options(const Text& parameters, std::uint32_t compression) {
+    gf_png_options options = GF_PNG_OPTIONS_INIT;
+    options.compression = compression;
+    options.parameters = parameters.c_str();
+    return options;
+  }
+
+  gf_image* handle_ = nullptr;
+};
+
+/** How an engine works; 0 is the default. The fields are those of gf_engine_options. */
+struct Options {
+  std::vector<std::string> model_folders;
+  std::uint32_t executor_count = 0;
+  std::uint32_t thread_count = 0;
+  std::uint32_t queue_limit = 0;
+  std::uint32_t retained_job_count = 0;
+  gf_log_level log_level = GF_LOG_OFF;
+  bool allow_model_paths = false;
+  Text backend_path;
+  /** Set: events come here, on a thread of the engine, instead of being polled. What it throws ends there. */
+  std::function<void(const gf_event&)> on_event;
+  /** Set: log lines come here (record, module, message) instead of being polled. What it throws ends there. */
+  std::function<void(const gf_log_record&, const char*, const char*)> on_log;
+  /** How long the destructor of an engine waits for its threads. */
+  std::chrono::microseconds close_timeout = std::chrono::seconds(10);
+
+  /** The same for the C ABI, without the callbacks; its texts are this object's, its array is `folders`. */
+  gf_engine_options c_options(std::vector<const char*>& folders) const {
+    folders.clear();
+    for (const std::string& folder : model_folders) folders.push_back(folder.c_str());
+    gf_engine_options options = GF_ENGINE_OPTIONS_INIT;
+    options.model_folders = folders.data();
+    options.model_folder_count = static_cast<std::uint32_t>(folders.size());
+    options.executor_count = executor_count;
+    options.thread_count = thread_count;
+    options.queue_limit = queue_limit;
+    options.retained_job_count = retained_job_count;
+    options.log_level = static_cast<std::uint32_t>(log_level);
+    options.allow_model_paths = allow_model_paths ? 1 : 0;
+    options.backend_path = backend_path.c_str();
+    return options;
+  }
+};
+
+/** A configuration that was read from a file, the environment, or both. Move only. */
+class Config {
+ public:
+  /** path missing: no file. */
+  static Config load(const Text& path, bool use_environment) {
+    gf_config* made = nullptr;
+    detail::check(gf_config_load(path.c_str(), use_environment ? 1 : 0, &made));
+    return Config(made);
+  }
+  Config(Config&& other) noexcept : handle_(other.handle_) { other.handle_ = nullptr; }
+  Config& operator=(Config&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  Config(const Config&) = delete;
+  Config& operator=(const Config&) = delete;
+  ~Config() {
+    if (handle_ != nullptr) gf_config_release(handle_);
+  }
+
+  /** Copies what the configuration sets over `options`. */
+  void apply(Options& options) const {
+    std::vector<const char*> folders;
+    gf_engine_options read = options.c_options(folders);
+    read.model_folders = nullptr;  // Told apart from what the configuration sets.
+    read.backend_path = nullptr;
+    detail::check(gf_config_read(handle_, &read));
+    options.executor_count = read.executor_count;
+    options.thread_count = read.thread_count;
+    options.queue_limit = read.queue_limit;
+    options.retained_job_count = read.retained_job_count;
+    options.log_level = static_cast<gf_log_level>(read.log_level);
+    options.allow_model_paths = read.allow_model_paths != 0;
+    if (read.model_folders != nullptr) {
+      options.model_folders.assign(read.model_folders, read.model_folders + read.model_folder_count);
+    }
+    if (read.backend_path != nullptr) options.backend_path = read.backend_path;
+  }
+
+  std::string json() const {
+    gf_config* const config = handle_;
+    return detail::text([config](char* buffer, std::uint64_t* size) { return gf_config_json(config, buffer, size); });
+  }
+
+ private:
+  explicit Config(gf_config* handle) noexcept : handle_(handle) {}
+
+  gf_config* handle_ = nullptr;
+};
+
+/** What to generate; 0, and a text that is missing, mean the default. The fields are those of gf_request. */
+struct Request {
+  std::string model;
+  std::string prompt;
+  Text prompt_2;
+  Text negative_prompt;
+  Text negative_prompt_2;
+  Text sampler;
+  Text schedule;
+  std::uint32_t width_px = 0;
+  std::uint32_t height_px = 0;
+  std::uint32_t steps = 0;
+  std::uint32_t image_count = 0;
+  double cfg_scale = 0;
+  double guidance_rescale = 0;
+  std::uint64_t seed = 0;
+  bool random_seed = false;
+  bool keep_latents = false;
+  std::uint64_t host_tag = 0;
+  std::vector<float> initial_latents;
+  std::uint32_t original_width_px = 0;
+  std::uint32_t original_height_px = 0;
+  std::uint32_t target_width_px = 0;
+  std::uint32_t target_height_px = 0;
+  std::uint32_t crop_left_px = 0;
+  std::uint32_t crop_top_px = 0;
+
+  /** The same for the C ABI; its texts are this object's. */
+  gf_request c_request() const {
+    gf_request request = GF_REQUEST_INIT;
+    if (random_seed) request.flags |= GF_REQUEST_RANDOM_SEED;
+    if (keep_latents) request.flags |= GF_REQUEST_KEEP_LATENTS;
+    request.width_px = width_px;
+    request.height_px = height_px;
+    request.steps = steps;
+    request.image_count = image_count;
+    request.cfg_scale = cfg_scale;
+    request.guidance_rescale = guidance_rescale;
+    request.seed = seed;
+    request.host_tag = host_tag;
+    request.model = model.c_str();
+    request.prompt = prompt.c_str();
+    request.prompt_2 = prompt_2.c_str();
+    request.negative_prompt = negative_prompt.c_str();
+    request.negative_prompt_2 = negative_prompt_2.c_str();
+    request.sampler = sampler.c_str();
+    request.schedule = schedule.c_str();
+    request.initial_latents = initial_latents.empty() ? nullptr : initial_latents.data();
+    request.initial_latent_count = initial_latents.size();
+    request.original_width_px = original_width_px;
+    request.original_height_px = original_height_px;
+    request.target_width_px = target_width_px;
+    request.target_height_px = target_height_px;
+    request.crop_left_px = crop_left_px;
+    request.crop_top_px = crop_top_px;
+    return request;
+  }
+};
+
+/** An engine. Move only; closed by its destructor. */
+class Engine {
+ public:
+  explicit Engine(const Options& options = Options()) : close_timeout_(options.close_timeout) {
+    std::vector<const char*> folders;
+    gf_engine_options c = options.c_options(folders);
+    if (options.on_event || options.on_log) {
+      callbacks_.reset(new Callbacks{options.on_event, options.on_log});
+      if (options.on_event) {
+        c.event_callback = &Callbacks::event;
+        c.event_user_data = callbacks_.get();
+      }
+      if (options.on_log) {
+        c.log_callback = &Callbacks::log;
+        c.log_user_data = callbacks_.get();
+      }
+    }
+    detail::check(gf_engine_open(&c, &handle_));
+  }
+  Engine(Engine&& other) noexcept
+      : handle_(other.handle_), close_timeout_(other.close_timeout_), callbacks_(std::move(other.callbacks_)) {
+    other.handle_ = nullptr;
+  }
+  Engine& operator=(Engine&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    std::swap(close_timeout_, other.close_timeout_);
+    std::swap(callbacks_, other.callbacks_);
+    return *this;
+  }
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine() { end(detail::microseconds(close_timeout_)); }
+
+  /** False when threads are still ending; the engine is closed all the same. */
+  bool close(std::chrono::microseconds timeout) {
+    const gf_status status = end(detail::microseconds(timeout));
+    if (status == GF_ERR_TIMED_OUT) return false;
+    detail::check(status);
+    return true;
+  }
+
+  gf_engine* handle() const noexcept { return handle_; }
+
+  JobId submit(const Request& request) {
+    const gf_request c = request.c_request();
+    JobId job;
+    detail::check(gf_engine_submit(handle_, &c, &job.id));
+    return job;
+  }
+
+  /** Takes the next event. False: there is none now. */
+  bool poll(gf_event& event) {
+    event = fresh_event();
+    const gf_status status = gf_engine_poll(handle_, &event);
+    if (status == GF_ERR_WOULD_BLOCK) return false;
+    detail::check(status);
+    return true;
+  }
+
+  /** Takes the next event, waiting for one. False: none came in time. */
+  bool wait_event(gf_event& event, std::chrono::microseconds timeout) {
+    event = fresh_event();
+    const gf_status status = gf_engine_wait_event(handle_, detail::microseconds(timeout), &event);
+    if (status == GF_ERR_TIMED_OUT) return false;
+    detail::check(status);
+    return true;
+  }
+
+  /** Takes the next log line as module, tab, message. False: there is none now. */
+  bool poll_log(gf_log_record& record, std::string& line) {
+    std::uint64_t size = 0;
+    gf_log_record empty = GF_LOG_RECORD_INIT;
+    record = empty;
+    gf_status status = gf_engine_poll_log(handle_, &record, nullptr, &size);
+    while (status == GF_OK || status == GF_ERR_BUFFER_TOO_SMALL) {
+      line.resize(static_cast<std::size_t>(size));
+      status = gf_engine_poll_log(handle_, &record, &line[0], &size);
+      if (status != GF_OK) continue;  // Another thread took the line that was asked for.
+      line.resize(static_cast<std::size_t>(size) - 1);
+      return true;
+    }
+    if (status == GF_ERR_WOULD_BLOCK) return false;
+    detail::check(status);
+    return false;
+  }
+
+  gf_job_info status(const JobId& job) const {
+    gf_job_info info = GF_JOB_INFO_INIT;
+    detail::check(gf_job_status(handle_, &job.id, &info));
+    return info;
+  }
+
+  /** Waits until a job is over. False: the time was over first. Throws what the job failed with. */
+  bool wait(const JobId& job, std::chrono::microseconds timeout, gf_job_info* out_info = nullptr) const {
+    gf_job_info info = GF_JOB_INFO_INIT;
+    const gf_status status = gf_job_wait(handle_, &job.id, detail::microseconds(timeout), &info);
+    if (out_info != nullptr) *out_info = info;
+    if (status == GF_ERR_TIMED_OUT) return false;
+    detail::check(status);
+    if (info.status != GF_OK) {
+      detail::raise(static_cast<gf_status>(info.status), detail::json_member(error_json(job), "message").c_str());
+    }
+    return true;
+  }
+
+  void cancel(const JobId& job, gf_cancel_mode mode = GF_CANCEL_NOW) {
+    detail::check(gf_job_cancel(handle_, &job.id, static_cast<std::uint32_t>(mode)));
+  }
+  void forget(const JobId& job) { detail::check(gf_job_forget(handle_, &job.id)); }
+
+  Image image(const JobId& job, std::uint32_t index) const {
+    gf_image* made = nullptr;
+    detail::check(gf_job_image(handle_, &job.id, index, &made));
+    return Image(made);
+  }
+
+  /** Last latents of one image; the request must have had keep_latents. */
+  std::vector<float> latents(const JobId& job, std::uint32_t index) const {
+    std::uint64_t count = 0;
+    detail::check(gf_job_latents(handle_, &job.id, index, nullptr, &count));
+    std::vector<float> values(static_cast<std::size_t>(count));
+    detail::check(gf_job_latents(handle_, &job.id, index, values.data(), &count));
+    return values;
+  }
+
+  std::string error_json(const JobId& job) const { return job_text(job, gf_job_error_json); }
+  std::string report_json(const JobId& job) const { return job_text(job, gf_job_report_json); }
+
+  /** The recipe of an image, for Image::png and Image::write_png. */
+  std::string parameters_text(const JobId& job, std::uint32_t index) const {
+    gf_engine* const engine = handle_;
+    const gf_job_id* const id = &job.id;
+    return detail::text([engine, id, index](char* buffer, std::uint64_t* size) {
+      return gf_job_parameters_text(engine, id, index, buffer, size);
+    });
+  }
+
+  std::string statistics_json() const { return engine_text(gf_engine_statistics_json); }
+
+  JobId load_ahead(const std::string& model, std::uint64_t host_tag = 0) {
+    JobId job;
+    detail::check(gf_model_load_ahead(handle_, model.c_str(), host_tag, &job.id));
+    return job;
+  }
+  std::string model_info_json(const std::string& model) const {
+    gf_engine* const engine = handle_;
+    const char* const name = model.c_str();
+    return detail::text(
+        [engine, name](char* buffer, std::uint64_t* size) { return gf_model_info_json(engine, name, buffer, size); });
+  }
+  std::string model_list_json() const { return engine_text(gf_model_list_json); }
+  void pin_model(const std::string& model, bool pinned) {
+    detail::check(gf_model_pin(handle_, model.c_str(), pinned ? 1 : 0));
+  }
+  void release_model(const std::string& model) { detail::check(gf_model_release(handle_, model.c_str())); }
+
+ private:
+  struct Callbacks {
+    std::function<void(const gf_event&)> on_event;
+    std::function<void(const gf_log_record&, const char*, const char*)> on_log;
+
+    // Nothing may be thrown through the library.
+    static void event(void* self, const gf_event* event) {
+      try {
+        static_cast<Callbacks*>(self)->on_event(*event);
+      } catch (...) {
+      }
+    }
+    static void log(void* self, const gf_log_record* record, const char* module, const char* message) {
+      try {
+        static_cast<Callbacks*>(self)->on_log(*record, module, message);
+      } catch (...) {
+      }
+    }
+  };
+
+  static gf_event fresh_event() {
+    gf_event event = GF_EVENT_INIT;
+    return event;
+  }
+
+  gf_status end(std::int64_t timeout_us) noexcept {
+    if (handle_ == nullptr) return GF_OK;
+    const gf_status status = gf_engine_close(handle_, timeout_us);
+    if (status == GF_ERR_WRONG_STATE || status == GF_ERR_INVALID_ARGUMENT) return status;  // Still open.
+    handle_ = nullptr;
+    // A callback may still be running on a thread that has not ended in time: what it uses is left to it.
+    if (status == GF_ERR_TIMED_OUT) static_cast<void>(callbacks_.release());
+    return status;
+  }
+
+  std::string engine_text(gf_status (*call)(gf_engine*, char*, std::uint64_t*)) const {
+    gf_engine* const engine = handle_;
+    return detail::text([engine, call](char* buffer, std::uint64_t* size) { return call(engine, buffer, size); });
+  }
+  std::string job_text(const JobId& job, gf_status (*call)(gf_engine*, const gf_job_id*, char*, std::uint64_t*)) const {
+    gf_engine* const engine = handle_;
+    const gf_job_id* const id = &job.id;
+    return detail::text(
+        [engine, id, call](char* buffer, std::uint64_t* size) { return call(engine, id, buffer, size); });
+  }
+
+  gf_engine* handle_ = nullptr;
+  std::chrono::microseconds close_timeout_;
+  std::unique_ptr<Callbacks> callbacks_;
+};
+
+/** What generation needs and what is missing, as gf_doctor_json gives it. */
+inline std::string doctor_json(const Options& options = Options()) {
+  std::vector<const char*> folders;
+  const gf_engine_options c = options.c_options(folders);
+  const gf_engine_options* const given = &c;
+  return detail::text([given](char* buffer, std::uint64_t* size) { return gf_doctor_json(given, buffer, size); });
+}
+
+}  // namespace gameforge
+
+#endif /* GAMEFORGE_GAMEFORGE_HPP */
