@@ -1,0 +1,438 @@
+// The backend's side of the seam: C in and out, libtorch's exceptions end here.
+#include "base/json.hpp"
+#include "torch/host.hpp"
+#include "torch/model.hpp"
+#include "torch/run.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/headeronly/version.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+
+#define GF_BACKEND_EXPORT __attribute__((visibility("default")))
+
+namespace {
+
+using gf::Error;
+using gf::LogLevel;
+using gf::Result;
+using gf::Status;
+using gf::torch::Call;
+using gf::torch::Host;
+
+constexpr std::uint32_t cpu_device = 0;
+
+void fill(gf_backend_error* out, Status status, std::string_view message) noexcept {
+  if (out == nullptr) return;
+  out->status = static_cast<std::int32_t>(status);
+  auto size = std::min(message.size(), sizeof out->message - 1);
+  // Not in the middle of a character.
+  while (size > 0 && size < message.size() && (static_cast<unsigned char>(message[size]) & 0xC0) == 0x80) --size;
+  std::memcpy(out->message, message.data(), size);
+  out->message[size] = '\0';
+}
+
+/// libtorch's warnings, which would go to stderr, go to the host's log.
+class WarningsToLog final : public c10::WarningHandler {
+ public:
+  explicit WarningsToLog(const Host& host) : host_(host) {}
+  void process(const c10::Warning& warning) override { host_.log(LogLevel::warning, warning.msg()); }
+
+ private:
+  const Host& host_;
+};
+
+/// What every call that computes runs under: this thread's number of threads, no autograd, warnings to the log.
+class Computing {
+ public:
+  Computing(const Host& host, std::uint32_t threads) : warnings_(host), guard_(&warnings_) {
+    // OpenMP keeps the number per calling thread, and libtorch sets it only in the thread that asks.
+    thread_local std::uint32_t set_to = 0;
+    if (set_to != threads) {
+      at::set_num_threads(static_cast<int>(threads));
+      set_to = threads;
+    }
+  }
+
+ private:
+  c10::InferenceMode inference_;
+  WarningsToLog warnings_;
+  c10::WarningUtils::WarningHandlerGuard guard_;
+};
+
+/// Runs `body`, a callable that returns Result<void>; no exception leaves it.
+template <class Body>
+std::int32_t edge(gf_backend_error* error, Body&& body) noexcept {
+  try {
+    const Result<void> result = body();
+    if (result.has_value()) return 0;
+    fill(error, result.error().status, result.error().message);
+    return static_cast<std::int32_t>(result.error().status);
+  } catch (const std::bad_alloc&) {
+    fill(error, Status::out_of_host_memory, "out of host memory");
+    return static_cast<std::int32_t>(Status::out_of_host_memory);
+  } catch (const c10::OutOfMemoryError& e) {
+    fill(error, Status::out_of_device_memory, e.what_without_backtrace());
+    return static_cast<std::int32_t>(Status::out_of_device_memory);
+  } catch (const c10::Error& e) {
+    // The CPU allocator reports a failed malloc as a plain error; its text is all that tells.
+    const std::string_view words = e.what_without_backtrace();
+    const auto status = words.find("DefaultCPUAllocator: ") != std::string_view::npos ? Status::out_of_host_memory
+                                                                                      : Status::torch_exception;
+    fill(error, status, words);
+    return static_cast<std::int32_t>(status);
+  } catch (const std::exception& e) {
+    fill(error, Status::torch_exception, e.what());
+  } catch (...) {
+    fill(error, Status::torch_exception, "an unknown exception was caught");
+  }
+  return static_cast<std::int32_t>(Status::torch_exception);
+}
+
+struct TorchBackend;
+
+TorchBackend& of(gf_backend* self);
+
+}  // namespace
+
+struct gf_backend_model {
+  TorchBackend* backend = nullptr;
+  std::unique_ptr<gf::torch::Model> model;
+};
+
+struct gf_backend_conditioning {
+  gf::torch::Conditioning conditioning;
+};
+
+struct gf_backend_run {
+  TorchBackend* backend = nullptr;
+  std::unique_ptr<gf::torch::Run> run;
+};
+
+namespace {
+
+/// One engine's backend. Threads: any.
+struct TorchBackend {
+  gf_backend table{};  // First, so that the table's address is the object's.
+  Host host;
+  std::string version;
+  std::string build;
+  std::atomic<std::uint32_t> models{0};
+  std::atomic<std::uint64_t> weight_bytes{0};
+  std::atomic<std::uint64_t> load_us{0};
+  std::atomic<std::uint64_t> encode_us{0};
+  std::atomic<std::uint64_t> step_us{0};
+  std::atomic<std::uint64_t> decode_us{0};
+  std::atomic<std::uint64_t> steps{0};
+
+  explicit TorchBackend(const gf_backend_host* given) : host(given) {}
+
+  /// Adds the time of its scope to a counter.
+  struct Timed {
+    const Host& host;
+    std::atomic<std::uint64_t>& sum;
+    std::int64_t begin = host.now_us();
+    ~Timed() { sum += static_cast<std::uint64_t>(host.now_us() - begin); }
+  };
+};
+
+TorchBackend& of(gf_backend* self) { return *reinterpret_cast<TorchBackend*>(self); }
+
+std::optional<std::string> optional_text(const char* text) {
+  return text == nullptr ? std::nullopt : std::optional<std::string>(text);
+}
+
+std::int32_t load(gf_backend* self, const gf_backend_load_request* request, const gf_backend_call* raw_call,
+                  gf_backend_model** out, gf_backend_error* error) {
+  *out = nullptr;
+  return edge(error, [&]() -> Result<void> {
+    auto& backend = of(self);
+    const Call call(raw_call);
+    const Computing computing(backend.host, call.threads());
+    const TorchBackend::Timed timed{backend.host, backend.load_us};
+    if (request->device != cpu_device) {
+      return Error{Status::unsupported,
+                   fmt::format("device {} does not exist; this backend computes on the CPU, device 0", request->device),
+                   {}};
+    }
+    auto handle = std::make_unique<gf_backend_model>();
+    handle->backend = &backend;
+    GF_TRY(handle->model, gf::torch::Model::load(backend.host, request->path, request->device, call));
+    ++backend.models;
+    backend.weight_bytes += handle->model->weight_bytes();
+    *out = handle.release();
+    return gf::success();
+  });
+}
+
+void model_info(const gf_backend_model* handle, gf_backend_model_info* out) {
+  const auto& model = *handle->model;
+  const auto& unet = model.unet().config();
+  const auto factor = static_cast<std::uint32_t>(model.vae().config().factor());
+  gf_backend_model_info info{};
+  info.struct_size = out->struct_size;
+  info.latent_channels = static_cast<std::uint32_t>(unet.in_channels);
+  info.vae_factor = factor;
+  info.size_multiple_px =
+      factor;  // The up path takes any size of the down path back, so only the decoder's factor counts.
+  info.default_width_px = static_cast<std::uint32_t>(unet.sample_size) * factor;
+  info.default_height_px = info.default_width_px;
+  info.text_encoders = static_cast<std::uint32_t>(model.text().size());
+  info.max_tokens = static_cast<std::uint32_t>(model.max_tokens());
+  info.parameters = model.parameters();
+  info.weight_bytes = model.weight_bytes();
+  info.file_bytes = model.file_bytes();
+  const auto put = [](char(&field)[32], std::string_view text) {
+    std::memcpy(field, text.data(), std::min(text.size(), sizeof field - 1));
+  };
+  put(info.family, model.family());
+  switch (model.scheduler().prediction) {
+    case gf::torch::Prediction::epsilon:
+      put(info.prediction, "epsilon");
+      break;
+    case gf::torch::Prediction::v_prediction:
+      put(info.prediction, "v_prediction");
+      break;
+    case gf::torch::Prediction::sample:
+      put(info.prediction, "sample");
+      break;
+  }
+  std::memcpy(out, &info, std::min<std::size_t>(out->struct_size, sizeof info));
+}
+
+void unload(gf_backend_model* handle) {
+  if (handle == nullptr) return;
+  auto& backend = *handle->backend;
+  --backend.models;
+  backend.weight_bytes -= handle->model->weight_bytes();
+  delete handle;
+}
+
+std::int32_t encode(gf_backend_model* handle, const gf_backend_encode_request* request, const gf_backend_call* raw_call,
+                    gf_backend_conditioning** out, gf_backend_error* error) {
+  *out = nullptr;
+  return edge(error, [&]() -> Result<void> {
+    auto& backend = *handle->backend;
+    const Call call(raw_call);
+    const Computing computing(backend.host, call.threads());
+    const TorchBackend::Timed timed{backend.host, backend.encode_us};
+    gf::torch::Prompts prompts;
+    prompts.prompt = request->prompt == nullptr ? "" : request->prompt;
+    prompts.prompt_2 = optional_text(request->prompt_2);
+    prompts.negative = optional_text(request->negative_prompt);
+    prompts.negative_2 = optional_text(request->negative_prompt_2);
+    prompts.guidance = request->guidance != 0;
+    auto conditioning = std::make_unique<gf_backend_conditioning>();
+    GF_TRY(conditioning->conditioning, handle->model->encode(prompts, call));
+    if (conditioning->conditioning.cut_tokens > 0 && backend.host.log_enabled(LogLevel::warning)) {
+      backend.host.log(LogLevel::warning,
+                       fmt::format("the prompt is longer than {} tokens: the last {} were cut off",
+                                   handle->model->max_tokens() - 2, conditioning->conditioning.cut_tokens));
+    }
+    *out = conditioning.release();
+    return gf::success();
+  });
+}
+
+void conditioning_free(gf_backend_conditioning* conditioning) { delete conditioning; }
+
+std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* conditioning,
+                   const gf_backend_run_request* request, gf_backend_run** out, gf_backend_error* error) {
+  *out = nullptr;
+  return edge(error, [&]() -> Result<void> {
+    auto& backend = *handle->backend;
+    const auto& model = *handle->model;
+    // The time embeddings of all steps are computed here; the number of threads stays what the thread's last call set.
+    const c10::InferenceMode inference;
+    gf::torch::RunOptions options;
+    options.width = request->width_px;
+    options.height = request->height_px;
+    options.steps = request->steps;
+    options.cfg_scale = request->cfg_scale;
+    options.guidance_rescale = request->guidance_rescale;
+    options.seed = request->seed;
+    options.scheduler = model.scheduler();
+    if (request->sampler != nullptr) {
+      options.sampler = request->sampler;
+    } else {
+      const auto fallback = gf::torch::default_sampler(model.scheduler().class_name);
+      options.sampler = fallback.name;
+      if (!fallback.exact && backend.host.log_enabled(LogLevel::warning)) {
+        backend.host.log(LogLevel::warning, fmt::format("the model's own sampler {} is not built; {} is used instead",
+                                                        model.scheduler().class_name, fallback.name));
+      }
+    }
+    if (request->schedule != nullptr) {
+      const std::string_view schedule = request->schedule;
+      if (schedule == "karras") {
+        options.scheduler.sigmas = gf::torch::SigmaSchedule::karras;
+      } else if (schedule == "exponential") {
+        options.scheduler.sigmas = gf::torch::SigmaSchedule::exponential;
+      } else if (schedule == "normal") {
+        options.scheduler.sigmas = gf::torch::SigmaSchedule::normal;
+      } else {
+        return Error{Status::unsupported, fmt::format("schedule {} is not built into this backend", schedule), {}};
+      }
+    }
+    const auto or_size = [](std::uint32_t given, std::uint32_t fallback) -> std::int64_t {
+      return given == 0 ? fallback : given;
+    };
+    options.sizes = {.original_height = or_size(request->original_height_px, request->height_px),
+                     .original_width = or_size(request->original_width_px, request->width_px),
+                     .crop_top = request->crop_top_px,
+                     .crop_left = request->crop_left_px,
+                     .target_height = or_size(request->target_height_px, request->height_px),
+                     .target_width = or_size(request->target_width_px, request->width_px)};
+    if (request->initial_latents != nullptr) {
+      const auto factor = model.vae().config().factor();
+      const std::vector<std::int64_t> shape = {1, model.unet().config().in_channels, options.height / factor,
+                                               options.width / factor};
+      const auto values = static_cast<std::uint64_t>(shape[1] * shape[2] * shape[3]);
+      if (request->initial_latent_count != values) {
+        return Error{Status::invalid_argument,
+                     fmt::format("initial_latents have {} values; [{}] takes {}", request->initial_latent_count,
+                                 fmt::join(shape, ", "), values),
+                     {}};
+      }
+      options.initial_latents = at::from_blob(const_cast<float*>(request->initial_latents), shape, at::kFloat).clone();
+    }
+    auto run = std::make_unique<gf_backend_run>();
+    run->backend = &backend;
+    GF_TRY(run->run, gf::torch::Run::start(model, conditioning->conditioning, std::move(options)));
+    *out = run.release();
+    return gf::success();
+  });
+}
+
+std::int32_t step(gf_backend_run* handle, const gf_backend_call* raw_call, std::uint32_t* remaining,
+                  gf_backend_error* error) {
+  return edge(error, [&]() -> Result<void> {
+    auto& backend = *handle->backend;
+    const Call call(raw_call);
+    GF_TRYV(call.check());
+    const Computing computing(backend.host, call.threads());
+    {
+      const TorchBackend::Timed timed{backend.host, backend.step_us};
+      GF_TRYV(handle->run->step());
+    }
+    ++backend.steps;
+    *remaining = static_cast<std::uint32_t>(handle->run->steps() - handle->run->done());
+    call.progress(GF_BACKEND_STAGE_SAMPLING, handle->run->done(), handle->run->steps());
+    return gf::success();
+  });
+}
+
+std::int32_t decode(gf_backend_run* handle, const gf_backend_call* raw_call, std::uint8_t* pixels, std::uint64_t bytes,
+                    gf_backend_error* error) {
+  return edge(error, [&]() -> Result<void> {
+    auto& backend = *handle->backend;
+    const Call call(raw_call);
+    GF_TRYV(call.check());
+    const Computing computing(backend.host, call.threads());
+    const TorchBackend::Timed timed{backend.host, backend.decode_us};
+    const auto needed = static_cast<std::uint64_t>(handle->run->width() * handle->run->height() * 4);
+    if (bytes != needed)
+      return Error{Status::internal, fmt::format("the buffer has {} bytes, the picture {}", bytes, needed), {}};
+    call.progress(GF_BACKEND_STAGE_DECODING, 0, 1);
+    GF_TRY(const auto image, handle->run->decode());
+    gf::torch::write_rgba(image, {pixels, bytes});
+    call.progress(GF_BACKEND_STAGE_DECODING, 1, 1);
+    return gf::success();
+  });
+}
+
+std::int32_t latents(const gf_backend_run* handle, float* values, std::uint64_t count, gf_backend_error* error) {
+  return edge(error, [&]() -> Result<void> {
+    const c10::InferenceMode inference;
+    const auto tensor = handle->run->latents().contiguous();
+    if (count != static_cast<std::uint64_t>(tensor.numel())) {
+      return Error{
+          Status::invalid_argument, fmt::format("the buffer has {} values, the latents {}", count, tensor.numel()), {}};
+    }
+    std::memcpy(values, tensor.data_ptr<float>(), count * sizeof(float));
+    return gf::success();
+  });
+}
+
+void finish(gf_backend_run* run) { delete run; }
+
+void statistics(gf_backend* self, gf_backend_statistics* out) {
+  const auto& backend = of(self);
+  gf_backend_statistics now{};
+  now.struct_size = out->struct_size;
+  now.models = backend.models;
+  now.weight_bytes = backend.weight_bytes;
+  now.load_us = backend.load_us;
+  now.encode_us = backend.encode_us;
+  now.step_us = backend.step_us;
+  now.decode_us = backend.decode_us;
+  now.steps = backend.steps;
+  std::memcpy(out, &now, std::min<std::size_t>(out->struct_size, sizeof now));
+}
+
+const char* build_json(gf_backend* self) { return of(self).build.c_str(); }
+
+void destroy(gf_backend* self) { delete &of(self); }
+
+}  // namespace
+
+extern "C" {
+
+GF_BACKEND_EXPORT extern const std::uint32_t gf_backend_abi_version;
+const std::uint32_t gf_backend_abi_version = GF_BACKEND_ABI_VERSION;
+
+GF_BACKEND_EXPORT std::int32_t gf_backend_entry(const gf_backend_host* host, gf_backend** out,
+                                                gf_backend_error* error) {
+  *out = nullptr;
+  return edge(error, [&]() -> Result<void> {
+    if (host == nullptr || host->abi_version != GF_BACKEND_ABI_VERSION || host->struct_size < sizeof(gf_backend_host)) {
+      return Error{Status::backend_version_clash,
+                   fmt::format("the library speaks version {} of the seam, this backend version {}",
+                               host == nullptr ? 0 : host->abi_version, GF_BACKEND_ABI_VERSION),
+                   {}};
+    }
+    auto backend = std::make_unique<TorchBackend>(host);
+    backend->version = fmt::format("libtorch {}", TORCH_VERSION);
+    gf::Json build = {{"libtorch", TORCH_VERSION},
+                      {"cpu_capability", at::get_cpu_capability()},
+                      {"openmp", at::get_openmp_version()},
+                      {"mkldnn", at::get_mkldnn_version()},
+                      {"mkl", at::get_mkl_version()}};
+    backend->build = gf::to_text(build);
+    auto& table = backend->table;
+    table.struct_size = sizeof table;
+    table.abi_version = GF_BACKEND_ABI_VERSION;
+    table.name = "torch";
+    table.version = backend->version.c_str();
+    table.load = load;
+    table.model_info = model_info;
+    table.unload = unload;
+    table.encode = encode;
+    table.conditioning_free = conditioning_free;
+    table.start = start;
+    table.step = step;
+    table.decode = decode;
+    table.latents = latents;
+    table.finish = finish;
+    table.statistics = statistics;
+    table.build_json = build_json;
+    table.destroy = destroy;
+    *out = &backend.release()->table;
+    return gf::success();
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,86 @@
+// The layers that the networks are made of: weights with a forward pass, nothing else. Activations are float32 with
+// channels last: [batch, channels, height, width] in NHWC memory, so that tokens [batch, height * width, channels] are
+// a view.
+#pragma once
+
+#include "torch/weights.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <string>
+
+namespace gf::torch {
+
+struct Linear {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out], or undefined.
+
+  void declare(WeightList& list, const std::string& name, std::int64_t in, std::int64_t out, bool with_bias = true);
+  /// x: [..., in].
+  at::Tensor forward(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+};
+
+struct Conv {
+  at::Tensor weight;  // [out, in, size, size], channels last.
+  at::Tensor bias;    // [out]
+  std::int64_t stride = 1;
+  std::int64_t padding = 1;
+
+  void declare(WeightList& list, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t size = 3,
+               std::int64_t with_stride = 1);
+  at::Tensor forward(const at::Tensor& x) const;
+};
+
+/// Group normalisation, Wu and He 2018.
+struct GroupNorm {
+  at::Tensor weight;
+  at::Tensor bias;
+  std::int64_t groups = 32;
+  double eps = 1e-5;
+
+  void declare(WeightList& list, const std::string& name, std::int64_t channels, std::int64_t group_count,
+               double with_eps);
+  at::Tensor forward(const at::Tensor& x) const;
+  /// silu(forward(x)).
+  at::Tensor forward_silu(const at::Tensor& x) const;
+};
+
+struct LayerNorm {
+  at::Tensor weight;
+  at::Tensor bias;
+  double eps = 1e-5;
+
+  void declare(WeightList& list, const std::string& name, std::int64_t width, double with_eps);
+  /// x: [..., width].
+  at::Tensor forward(const at::Tensor& x) const;
+};
+
+/// ResnetBlock2D of diffusers: two convolutions with group norms, a shortcut, and where the network knows time an
+/// offset per channel between them.
+struct ResnetBlock {
+  GroupNorm norm1;
+  Conv conv1;
+  GroupNorm norm2;
+  Conv conv2;
+  Conv shortcut;  // weight undefined where the channels stay the same.
+
+  void declare(WeightList& list, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t groups,
+               double eps);
+  /// offset: [batch, out], or undefined.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& offset) const;
+};
+
+/// [batch, channels, height, width] as [batch, height * width, channels], and back. Views of channels-last memory.
+at::Tensor to_tokens(const at::Tensor& x);
+at::Tensor from_tokens(const at::Tensor& tokens, std::int64_t height, std::int64_t width);
+
+/// Softmax attention of q [batch, n, width] on k and v [batch, m, width], split into heads.
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t heads,
+                  bool causal = false);
+
+/// Sinusoidal embedding of `t` [n], float32: [n, width] (Vaswani et al. 2017, section 3.5; diffusers
+/// get_timestep_embedding).
+at::Tensor sinusoidal(const at::Tensor& t, std::int64_t width, bool flip_sin_to_cos, double freq_shift);
+
+}  // namespace gf::torch

@@ -1,0 +1,217 @@
+#include "torch/model.hpp"
+
+#include "base/json.hpp"
+#include "base/utf8.hpp"
+#include "torch/sampler.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace gf::torch {
+namespace {
+
+constexpr std::uint64_t largest_config_bytes = 4 << 20;
+constexpr std::uint64_t largest_vocabulary_bytes = 64 << 20;
+
+/// A part's weights between check and read.
+struct PendingPart {
+  WeightList list;
+  WeightReader reader;
+};
+
+Result<Json> read_json(const Host& host, const std::string& path) {
+  GF_TRY(const auto text, host.read_text(path, largest_config_bytes));
+  return parse_json(text, path);
+}
+
+void warn_unknown(const Host& host, const std::string& folder, const std::vector<std::string>& names) {
+  if (names.empty() || !host.log_enabled(LogLevel::warning)) return;
+  host.log(LogLevel::warning, fmt::format("{}: {} tensors are not part of the network, the first is {}", folder,
+                                          names.size(), shown(names.front())));
+}
+
+Result<Tokenizer> read_tokenizer(const Host& host, const std::string& folder) {
+  Tokenizer::Files files;
+  files.vocabulary_path = join_path(folder, "vocab.json");
+  files.merges_path = join_path(folder, "merges.txt");
+  files.config_path = join_path(folder, "tokenizer_config.json");
+  GF_TRY(files.vocabulary, host.read_text(files.vocabulary_path, largest_vocabulary_bytes));
+  GF_TRY(files.merges, host.read_text(files.merges_path, largest_vocabulary_bytes));
+  if (host.has_file(files.config_path)) {
+    GF_TRY(files.config, host.read_text(files.config_path, largest_config_bytes));
+  }
+  return Tokenizer::make(files);
+}
+
+}  // namespace
+
+const char* Model::family() const {
+  if (index_.two_text_encoders) return "sdxl";
+  // Stable Diffusion 2 took OpenCLIP's encoder of width 1024, whose activation is the exact GELU; 1.x took OpenAI's.
+  return text_.front().encoder->config().quick_gelu ? "sd15" : "sd2";
+}
+
+Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& folder, std::uint32_t device,
+                                           const Call& call, VaeParts vae_parts) {
+  std::unique_ptr<Model> model(new Model);
+  const auto index_path = join_path(folder, "model_index.json");
+  GF_TRY(const auto index_json, read_json(host, index_path));
+  GF_TRY(model->index_, read_model_index(index_json, index_path));
+
+  const auto scheduler_path = join_path(folder, "scheduler/scheduler_config.json");
+  GF_TRY(const auto scheduler_json, read_json(host, scheduler_path));
+  GF_TRY(model->scheduler_, read_scheduler_config(scheduler_json, scheduler_path));
+  // Asked for its ends here, so that numbers that give no schedule are found before anything large is read.
+  GF_TRYV(noise_levels_are_sound(model->scheduler_, scheduler_path));
+  GF_TRYV(call.check());
+
+  std::vector<PendingPart> pending;
+  const auto check = [&](const std::string& part, const char* stem, auto& network) -> Result<void> {
+    const auto part_folder = join_path(folder, part);
+    GF_TRY(auto reader, WeightReader::open(host, part_folder, stem));
+    WeightList list;
+    network.declare(list);
+    GF_TRYV(reader.check(list));
+    warn_unknown(host, part_folder, reader.unknown());
+    pending.push_back({std::move(list), std::move(reader)});
+    return call.check();
+  };
+
+  const std::size_t encoders = model->index_.two_text_encoders ? 2 : 1;
+  std::int64_t text_width = 0;
+  for (std::size_t i = 0; i < encoders; ++i) {
+    const std::string suffix = i == 0 ? "" : "_2";
+    const auto config_path = join_path(folder, "text_encoder" + suffix + "/config.json");
+    GF_TRY(const auto json, read_json(host, config_path));
+    GF_TRY(const auto config, read_text_config(json, config_path, i == 1));
+    GF_TRY(auto tokenizer, read_tokenizer(host, join_path(folder, "tokenizer" + suffix)));
+    if (tokenizer.vocabulary_size() > static_cast<std::size_t>(config.vocabulary)) {
+      return Error{Status::corrupt_file,
+                   fmt::format("{}: vocab_size is {}, and the tokenizer beside it gives ids up to {}", config_path,
+                               config.vocabulary, tokenizer.vocabulary_size() - 1),
+                   {}};
+    }
+    text_width += config.hidden;
+    model->max_tokens_ = i == 0 ? static_cast<std::size_t>(config.positions)
+                                : std::min(model->max_tokens_, static_cast<std::size_t>(config.positions));
+    model->text_.push_back({std::move(tokenizer), std::make_unique<TextEncoder>(config)});
+    GF_TRYV(check("text_encoder" + suffix, "model", *model->text_.back().encoder));
+  }
+
+  const auto unet_path = join_path(folder, "unet/config.json");
+  GF_TRY(const auto unet_json, read_json(host, unet_path));
+  GF_TRY(const auto unet_config, read_unet_config(unet_json, unet_path));
+  if (unet_config.cross_attention != text_width) {
+    return Error{Status::corrupt_file,
+                 fmt::format("{}: cross_attention_dim is {}, and the text encoders give {}", unet_path,
+                             unet_config.cross_attention, text_width),
+                 {}};
+  }
+  if (model->index_.two_text_encoders != unet_config.text_time) {
+    return Error{Status::unsupported_format,
+                 fmt::format("{}: addition_embed_type is {}, which does not go with {}", unet_path,
+                             unet_config.text_time ? "text_time" : "missing", model->index_.pipeline),
+                 {}};
+  }
+  if (unet_config.text_time) {
+    const auto pooled = model->text_.back().encoder->config().projection;
+    if (unet_config.addition_input != pooled + 6 * unet_config.addition_time_dim) {
+      return Error{Status::corrupt_file,
+                   fmt::format("{}: projection_class_embeddings_input_dim is {}; text of {} and 6 sizes of {} make {}",
+                               unet_path, unet_config.addition_input, pooled, unet_config.addition_time_dim,
+                               pooled + 6 * unet_config.addition_time_dim),
+                   {}};
+    }
+  }
+  model->unet_ = std::make_unique<Unet>(unet_config);
+  GF_TRYV(check("unet", "diffusion_pytorch_model", *model->unet_));
+
+  const auto vae_path = join_path(folder, "vae/config.json");
+  GF_TRY(const auto vae_json, read_json(host, vae_path));
+  GF_TRY(const auto vae_config, read_vae_config(vae_json, vae_path));
+  if (vae_config.latent_channels != unet_config.in_channels || vae_config.latent_channels != unet_config.out_channels) {
+    return Error{Status::corrupt_file,
+                 fmt::format("{}: latent_channels is {}, and the UNet takes {} and gives {}", vae_path,
+                             vae_config.latent_channels, unet_config.in_channels, unet_config.out_channels),
+                 {}};
+  }
+  model->vae_ = std::make_unique<Vae>(vae_config, vae_parts);
+  GF_TRYV(check("vae", "diffusion_pytorch_model", *model->vae_));
+
+  LoadProgress progress{call};
+  for (const auto& part : pending) {
+    progress.total += part.reader.memory_bytes();
+    model->file_bytes_ += part.reader.file_bytes();
+    model->parameters_ += part.reader.parameters();
+  }
+  GF_TRY(model->weights_, Charge::reserve(host, device, GF_BACKEND_MEMORY_WEIGHTS, progress.total));
+  for (auto& part : pending) {
+    GF_TRYV(part.reader.read(part.list, progress));
+  }
+  model->weights_.commit();
+  return model;
+}
+
+Model::Side Model::encode_part(std::size_t part, const std::string& text, std::size_t& cut) const {
+  const auto& [tokenizer, encoder] = text_[part];
+  std::size_t cut_here = 0;
+  const auto ids = tokenizer.encode(text, max_tokens_, &cut_here);
+  cut = std::max(cut, cut_here);
+  const auto tensor = at::tensor(ids, at::TensorOptions().dtype(at::kLong)).unsqueeze(0);
+  auto states = encoder->forward(tensor);
+  // SDXL takes the last but one layer before the final norm; SD 1.5 and 2 the last one after it.
+  if (index_.two_text_encoders) return {states.hidden[states.hidden.size() - 2], states.pooled};
+  return {states.last, states.pooled};
+}
+
+Result<Conditioning> Model::encode(const Prompts& prompts, const Call& call) const {
+  Conditioning conditioning;
+  conditioning.guidance = prompts.guidance;
+  const auto sides = prompts.guidance ? 2u : 1u;
+  const auto total = text_.size() * sides;
+  std::size_t done = 0;
+  const auto encode_side = [&](const std::string& first, const std::string& second, std::size_t& cut) -> Result<Side> {
+    Side joined;
+    std::vector<at::Tensor> hidden;
+    for (std::size_t i = 0; i < text_.size(); ++i) {
+      GF_TRYV(call.check());
+      auto side = encode_part(i, i == 0 ? first : second, cut);
+      hidden.push_back(std::move(side.hidden));
+      joined.pooled = std::move(side.pooled);  // Of the last encoder: that one has the projection.
+      call.progress(GF_BACKEND_STAGE_ENCODING, ++done, total);
+    }
+    joined.hidden = hidden.size() == 1 ? hidden.front() : at::cat(hidden, -1);
+    return joined;
+  };
+  GF_TRY(auto positive,
+         encode_side(prompts.prompt, prompts.prompt_2.value_or(prompts.prompt), conditioning.cut_tokens));
+  if (!prompts.guidance) {
+    conditioning.embeddings = positive.hidden;
+    conditioning.pooled = positive.pooled;
+  } else {
+    Side negative;
+    if (!prompts.negative && index_.two_text_encoders && index_.zeros_for_empty_prompt) {
+      negative = {at::zeros_like(positive.hidden), at::zeros_like(positive.pooled)};
+      done += text_.size();
+      call.progress(GF_BACKEND_STAGE_ENCODING, done, total);
+    } else {
+      const auto text = prompts.negative.value_or("");
+      std::size_t unused = 0;
+      GF_TRY(negative, encode_side(text, prompts.negative_2.value_or(text), unused));
+    }
+    conditioning.embeddings = at::cat({negative.hidden, positive.hidden}, 0);
+    conditioning.pooled = at::cat({negative.pooled, positive.pooled}, 0);
+  }
+  if (!conditioning.embeddings.isfinite().all().item<bool>() || !conditioning.pooled.isfinite().all().item<bool>()) {
+    return Error{
+        Status::not_finite, "the text encoders gave values that are not finite; their weights may be damaged", {}};
+  }
+  conditioning.context = unet_->context(conditioning.embeddings);
+  if (!unet_->config().text_time) conditioning.pooled = at::Tensor();
+  return conditioning;
+}
+
+}  // namespace gf::torch

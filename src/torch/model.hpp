@@ -1,0 +1,87 @@
+// A loaded model: tokenizers, text encoders, denoiser and decoder of one diffusers folder. Immutable once loaded.
+#pragma once
+
+#include "base/result.hpp"
+#include "torch/config.hpp"
+#include "torch/host.hpp"
+#include "torch/text_encoder.hpp"
+#include "torch/tokenizer.hpp"
+#include "torch/unet.hpp"
+#include "torch/vae.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace gf::torch {
+
+/// One text encoder with its tokenizer.
+struct TextPart {
+  Tokenizer tokenizer;
+  std::unique_ptr<TextEncoder> encoder;
+};
+
+/// Prompts of one request.
+struct Prompts {
+  std::string prompt;
+  std::optional<std::string> prompt_2;
+  std::optional<std::string> negative;
+  std::optional<std::string> negative_2;
+  bool guidance = true;  ///< Whether the negative side is needed.
+};
+
+/// What the denoiser is told of the prompts. With guidance the batch is {negative, positive}, else {positive}.
+struct Conditioning {
+  at::Tensor embeddings;  ///< [batch, tokens, width]
+  at::Tensor pooled;      ///< [batch, width]; undefined where the model takes none.
+  UnetContext context;
+  bool guidance = false;
+  std::size_t cut_tokens = 0;  ///< Of the prompt, by the encoder that cut most.
+};
+
+class Model {
+ public:
+  /// Reads `folder`, a diffusers folder. Everything is compared (configs, names, shapes, types, what the configs say of
+  /// each other) before memory is taken for weights. Errors: those of the readers; over_budget; cancelled.
+  static Result<std::unique_ptr<Model>> load(const Host& host, const std::string& folder, std::uint32_t device,
+                                             const Call& call, VaeParts vae_parts = VaeParts::decoder);
+
+  /// Errors: cancelled; not_finite when an embedding is.
+  Result<Conditioning> encode(const Prompts& prompts, const Call& call) const;
+
+  const ModelIndex& index() const { return index_; }
+  const SchedulerConfig& scheduler() const { return scheduler_; }
+  const std::vector<TextPart>& text() const { return text_; }
+  const Unet& unet() const { return *unet_; }
+  Unet& unet() { return *unet_; }
+  const Vae& vae() const { return *vae_; }
+
+  std::uint64_t weight_bytes() const { return weights_.bytes(); }
+  std::uint64_t file_bytes() const { return file_bytes_; }
+  std::uint64_t parameters() const { return parameters_; }
+  std::size_t max_tokens() const { return max_tokens_; }
+  const char* family() const;
+
+ private:
+  Model() = default;
+  /// Both sides of one encoder: hidden states that the denoiser takes, and pooled. [batch, ...]
+  struct Side {
+    at::Tensor hidden;
+    at::Tensor pooled;
+  };
+  Side encode_part(std::size_t part, const std::string& text, std::size_t& cut) const;
+
+  ModelIndex index_;
+  SchedulerConfig scheduler_;
+  std::vector<TextPart> text_;
+  std::unique_ptr<Unet> unet_;
+  std::unique_ptr<Vae> vae_;
+  Charge weights_;
+  std::uint64_t file_bytes_ = 0;
+  std::uint64_t parameters_ = 0;
+  std::size_t max_tokens_ = 77;
+};
+
+}  // namespace gf::torch

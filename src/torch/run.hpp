@@ -1,0 +1,84 @@
+// One image on its way: latents, sampler and noise. Started from a conditioning, stepped to the end, then decoded.
+#pragma once
+
+#include "base/result.hpp"
+#include "torch/model.hpp"
+#include "torch/sampler.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gf::torch {
+
+/// SDXL's size conditioning of one side, pixels.
+struct SizeConditioning {
+  std::int64_t original_height = 0;
+  std::int64_t original_width = 0;
+  std::int64_t crop_top = 0;
+  std::int64_t crop_left = 0;
+  std::int64_t target_height = 0;
+  std::int64_t target_width = 0;
+};
+
+struct RunOptions {
+  std::int64_t width = 0;   ///< Pixels, a multiple of the VAE's factor.
+  std::int64_t height = 0;  ///< Pixels.
+  std::int64_t steps = 20;
+  double cfg_scale = 7;
+  double guidance_rescale = 0;
+  std::uint64_t seed = 0;
+  std::string sampler = "euler";
+  SchedulerConfig scheduler;
+  SizeConditioning sizes;
+  std::optional<SizeConditioning> negative_sizes;  ///< None: as sizes.
+  at::Tensor initial_latents;                      ///< [1, channels, h, w], standard normal; undefined: drawn.
+  NoiseSource step_noise;                          ///< Empty: drawn from the seed's generator.
+};
+
+/// Not synchronised; one thread at a time. The model and the conditioning must outlive it.
+class Run {
+ public:
+  /// Errors: invalid_argument names the option; unsupported; those of noise_levels.
+  static Result<std::unique_ptr<Run>> start(const Model& model, const Conditioning& conditioning, RunOptions options);
+
+  std::size_t steps() const { return sampler_->levels().steps(); }
+  std::size_t done() const { return done_; }
+
+  /// Errors: wrong_state after the last step; not_finite.
+  Result<void> step();
+
+  /// The latents as they stand, still times the VAE's scaling factor. [1, channels, h, w]
+  const at::Tensor& latents() const { return latents_; }
+
+  /// Floats 0 to 1, [1, 3, height, width]. Errors: not_finite.
+  Result<at::Tensor> decode() const;
+
+  const Model& model() const { return model_; }
+  std::int64_t width() const { return options_.width; }
+  std::int64_t height() const { return options_.height; }
+
+ private:
+  Run(const Model& model, const Conditioning& conditioning, RunOptions options)
+      : model_(model), conditioning_(conditioning), options_(std::move(options)) {}
+
+  const Model& model_;
+  const Conditioning& conditioning_;
+  RunOptions options_;
+  std::unique_ptr<Sampler> sampler_;
+  at::Generator generator_;
+  UnetTimes times_;
+  at::Tensor latents_;
+  std::size_t done_ = 0;
+};
+
+/// Floats [1, 3, height, width] of 0 to 1 to RGBA8, opaque: 255 times the value, rounded half to even as numpy does.
+/// `pixels` has height * width * 4 bytes.
+void write_rgba(const at::Tensor& image, std::span<std::uint8_t> pixels);
+
+}  // namespace gf::torch

@@ -1,0 +1,76 @@
+// AutoencoderKL: latents to pixels and back (Rombach et al. 2022; diffusers' AutoencoderKL).
+#pragma once
+
+#include "torch/config.hpp"
+#include "torch/layers.hpp"
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+namespace gf::torch {
+
+enum class VaeParts { decoder, both };
+
+/// Immutable once its weights are read. Threads: any.
+class Vae {
+ public:
+  /// `parts`: with `decoder`, the encoder's weights must be in the file but take no memory.
+  Vae(const VaeConfig& config, VaeParts parts);
+  Vae(const Vae&) = delete;
+  Vae& operator=(const Vae&) = delete;
+
+  void declare(WeightList& list);
+  const VaeConfig& config() const { return config_; }
+
+  /// latents: [batch, latent_channels, h, w], times the scaling factor. Result: [batch, 3, h * factor, w * factor],
+  /// about -1 to 1.
+  at::Tensor decode(const at::Tensor& latents) const;
+
+  /// Mean and log variance (clamped to -30..20) of the latents, before the scaling factor. image: [batch, 3, h, w], -1
+  /// to 1.
+  struct Distribution {
+    at::Tensor mean;
+    at::Tensor log_variance;
+  };
+  Distribution encode(const at::Tensor& image) const;
+
+ private:
+  struct Attention {
+    GroupNorm norm;
+    Linear qkv;
+    Linear out;
+    void declare(WeightList& list, const std::string& name, std::int64_t channels, std::int64_t groups);
+    at::Tensor forward(const at::Tensor& x) const;
+  };
+  struct Middle {
+    ResnetBlock first;
+    Attention attention;
+    ResnetBlock second;
+    bool attends = false;
+    void declare(WeightList& list, const std::string& name, std::int64_t channels, const VaeConfig& config);
+    at::Tensor forward(const at::Tensor& x) const;
+  };
+  struct Level {
+    std::vector<ResnetBlock> resnets;
+    Conv resample;  // weight undefined on the level that changes no size.
+  };
+  struct Half {
+    Conv in;
+    std::vector<Level> levels;
+    Middle middle;
+    GroupNorm norm_out;
+    Conv out;
+  };
+  void declare_decoder(WeightList& list);
+  void declare_encoder(WeightList& list);
+
+  VaeConfig config_;
+  VaeParts parts_;
+  Half decoder_;
+  Half encoder_;
+  Conv quant_;
+  Conv post_quant_;
+};
+
+}  // namespace gf::torch
