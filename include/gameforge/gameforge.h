@@ -30,8 +30,8 @@
  *    fields at the end, for which 0 means the default; so an old caller and a new library agree, and the other way
  *    round as long as the new fields are 0. No struct has padding.
  *  - A struct that comes out begins with struct_size too: the caller sets it, and at most so many bytes are written.
- *  - Text that comes out takes (char* buffer, uint64_t* size): *size holds the buffer's bytes and receives what the text
- *    needs, its NUL included. A NULL buffer only asks, and GF_OK is the answer; one that is too small gives
+ *  - Text that comes out takes (char* buffer, uint64_t* size): *size holds the buffer's bytes and receives what the
+ * text needs, its NUL included. A NULL buffer only asks, and GF_OK is the answer; one that is too small gives
  *    GF_ERR_BUFFER_TOO_SMALL and is left alone.
  *  - Handles are no addresses: one that was released, or never given, is GF_ERR_INVALID_HANDLE and never followed.
  *  - No function waits longer than its timeout; one without a timeout does not wait for work to be done.
@@ -108,8 +108,8 @@ typedef enum gf_status {
   GF_ERR_DATABASE = 504,
   GF_ERR_DISK_FULL = 505,
   GF_ERR_LOCKED = 506,
-  GF_ERR_INTERNAL = 901,        /**< 9xx, a bug of ours. The library stays usable. */
-  GF_ERR_TORCH_EXCEPTION = 902, /**< libtorch threw something that no closer status fits. */
+  GF_ERR_INTERNAL = 901,          /**< 9xx, a bug of ours. The library stays usable. */
+  GF_ERR_TORCH_EXCEPTION = 902,   /**< libtorch threw something that no closer status fits. */
   GF_STATUS_FORCE_32 = 0x7FFFFFFF /**< Never returned: makes the enum 32 bits wide for every compiler. */
 } gf_status;
 
@@ -498,11 +498,9 @@ GF_API gf_status gf_model_load_ahead(gf_engine* engine, const char* model, uint6
  * Tells what a model is, without loading it: one JSON object with name, path, family, prediction, sizes, defaults of a
  * request, background, parts with their files and bytes, and whether it is loaded.
  *
- * Errors: GF_ERR_NOT_FOUND; 4xx when its files are not what they should be; GF_ERR_INVALID_ARGUMENT; GF_ERR_INVALID_HANDLE;
- * GF_ERR_BUFFER_TOO_SMALL.
- * Ownership: the buffer is the caller's.
- * Threads: any.
- * Blocks: for the reading of a few small files.
+ * Errors: GF_ERR_NOT_FOUND; 4xx when its files are not what they should be; GF_ERR_INVALID_ARGUMENT;
+ * GF_ERR_INVALID_HANDLE; GF_ERR_BUFFER_TOO_SMALL. Ownership: the buffer is the caller's. Threads: any. Blocks: for the
+ * reading of a few small files.
  */
 GF_API gf_status gf_model_info_json(gf_engine* engine, const char* model, char* buffer, uint64_t* size);
 
@@ -542,32 +540,34 @@ GF_API gf_status gf_model_release(gf_engine* engine, const char* model);
 
 /** Flags of a request. */
 typedef enum gf_request_flag {
-  GF_REQUEST_RANDOM_SEED = 1,  /**< The seed is drawn; gf_job_info tells it. */
-  GF_REQUEST_KEEP_LATENTS = 2  /**< Last latents are kept, for gf_job_latents. */
+  GF_REQUEST_RANDOM_SEED = 1, /**< The seed is drawn; gf_job_info tells it. */
+  GF_REQUEST_KEEP_LATENTS = 2 /**< Last latents are kept, for gf_job_latents. */
 } gf_request_flag;
 
-/** What to generate. Start from GF_REQUEST_INIT; 0 and NULL mean the default, which the model's gameforge.json may set. */
+/** What to generate. Start from GF_REQUEST_INIT; 0 and NULL mean the default, which the model's gameforge.json may set.
+ */
 typedef struct gf_request {
-  uint32_t struct_size;             /**< sizeof(gf_request) in the caller's header; the macro sets it. */
-  uint32_t flags;                   /**< gf_request_flag, or'ed. */
-  uint32_t width_px;                /**< 8 to 8192, a multiple of what the model needs. Default: the model's. */
-  uint32_t height_px;               /**< As width_px. */
-  uint32_t steps;                   /**< 1 to 1000. Default: the model's, else 20. */
-  uint32_t image_count;             /**< 1 to 256. Default 1. Image i has the seed `seed` + i. */
-  double cfg_scale;                 /**< 1 to 100; 1 is no guidance. Default: the model's, else 7. */
-  double guidance_rescale;          /**< 0 to 1. Default 0, off. Lin et al. 2023, section 3.4. */
-  uint64_t seed;                    /**< Of PyTorch's CPU generator. */
-  uint64_t host_tag;                /**< Comes back in the events. */
-  const char* model;                /**< A name, or an absolute path where the options allow it. Needed. */
-  const char* prompt;               /**< At most 65536 bytes. Default "". */
-  const char* prompt_2;             /**< For the second text encoder. Default: as prompt. */
-  const char* negative_prompt;      /**< Default: none, which for some models is not the same as "". */
-  const char* negative_prompt_2;    /**< Default: as negative_prompt. */
-  const char* sampler;              /**< "euler", "Euler a", "EulerDiscreteScheduler", ... Default: the model's. */
-  const char* schedule;             /**< "normal", "karras", "exponential". Default: the model's. */
-  const float* initial_latents;     /**< Standard normal, float32 [image_count, channels, height/f, width/f], f the VAE's factor. */
-  uint64_t initial_latent_count;    /**< Values in initial_latents. */
-  uint32_t original_width_px;       /**< SDXL's size conditioning. Default: width_px; the next three likewise. */
+  uint32_t struct_size;          /**< sizeof(gf_request) in the caller's header; the macro sets it. */
+  uint32_t flags;                /**< gf_request_flag, or'ed. */
+  uint32_t width_px;             /**< 8 to 8192, a multiple of what the model needs. Default: the model's. */
+  uint32_t height_px;            /**< As width_px. */
+  uint32_t steps;                /**< 1 to 1000. Default: the model's, else 20. */
+  uint32_t image_count;          /**< 1 to 256. Default 1. Image i has the seed `seed` + i. */
+  double cfg_scale;              /**< 1 to 100; 1 is no guidance. Default: the model's, else 7. */
+  double guidance_rescale;       /**< 0 to 1. Default 0, off. Lin et al. 2023, section 3.4. */
+  uint64_t seed;                 /**< Of PyTorch's CPU generator. */
+  uint64_t host_tag;             /**< Comes back in the events. */
+  const char* model;             /**< A name, or an absolute path where the options allow it. Needed. */
+  const char* prompt;            /**< At most 65536 bytes. Default "". */
+  const char* prompt_2;          /**< For the second text encoder. Default: as prompt. */
+  const char* negative_prompt;   /**< Default: none, which for some models is not the same as "". */
+  const char* negative_prompt_2; /**< Default: as negative_prompt. */
+  const char* sampler;           /**< "euler", "Euler a", "EulerDiscreteScheduler", ... Default: the model's. */
+  const char* schedule;          /**< "normal", "karras", "exponential". Default: the model's. */
+  const float*
+      initial_latents; /**< Standard normal, float32 [image_count, channels, height/f, width/f], f the VAE's factor. */
+  uint64_t initial_latent_count; /**< Values in initial_latents. */
+  uint32_t original_width_px;    /**< SDXL's size conditioning. Default: width_px; the next three likewise. */
   uint32_t original_height_px;
   uint32_t target_width_px;
   uint32_t target_height_px;
@@ -575,15 +575,13 @@ typedef struct gf_request {
   uint32_t crop_top_px;
 } gf_request;
 
-#define GF_REQUEST_INIT                                                                                           \
-  {                                                                                                               \
-    sizeof(gf_request), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
-  }
+#define GF_REQUEST_INIT \
+  { sizeof(gf_request), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** How to cancel. */
 typedef enum gf_cancel_mode {
-  GF_CANCEL_NOW = 0,         /**< Stop before the next step; nothing is decoded. */
-  GF_CANCEL_AFTER_IMAGE = 1  /**< Finish the image that is being made, skip the rest. */
+  GF_CANCEL_NOW = 0,        /**< Stop before the next step; nothing is decoded. */
+  GF_CANCEL_AFTER_IMAGE = 1 /**< Finish the image that is being made, skip the rest. */
 } gf_cancel_mode;
 
 /** States of a job. */
@@ -609,7 +607,7 @@ typedef struct gf_job_info {
   uint32_t image_count;  /**< Images that were asked for. */
   uint32_t width_px;     /**< As decided, after defaults. */
   uint32_t height_px;
-  uint64_t seed;     /**< Of the first image. */
+  uint64_t seed; /**< Of the first image. */
   uint64_t host_tag;
   int64_t queue_us; /**< Waiting for an executor. */
   int64_t load_us;  /**< Loading the model; 0 when it was there. */
@@ -669,11 +667,8 @@ GF_API gf_status gf_job_wait(gf_engine* engine, const gf_job_id* job, int64_t ti
  *
  * mode: gf_cancel_mode. A later "now" overrides an earlier "after image"; not the other way round.
  *
- * Errors: GF_ERR_NOT_FOUND; GF_ERR_UNSUPPORTED (unknown mode); GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT. For a job
- * that is over it is GF_OK and changes nothing.
- * Ownership: nothing passes.
- * Threads: any.
- * Blocks: never.
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_UNSUPPORTED (unknown mode); GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT. For a
+ * job that is over it is GF_OK and changes nothing. Ownership: nothing passes. Threads: any. Blocks: never.
  */
 GF_API gf_status gf_job_cancel(gf_engine* engine, const gf_job_id* job, uint32_t mode);
 
@@ -711,7 +706,8 @@ GF_API gf_status gf_job_report_json(gf_engine* engine, const gf_job_id* job, cha
  * Threads: any.
  * Blocks: never.
  */
-GF_API gf_status gf_job_latents(gf_engine* engine, const gf_job_id* job, uint32_t index, float* buffer, uint64_t* count);
+GF_API gf_status gf_job_latents(gf_engine* engine, const gf_job_id* job, uint32_t index, float* buffer,
+                                uint64_t* count);
 
 /**
  * Forgets a job that is over, with its results; images that were taken stay valid.
@@ -747,7 +743,8 @@ GF_API gf_status gf_job_id_parse(const char* text, gf_job_id* out_job);
 
 /* ---- Images ----------------------------------------------------------------------------------------------------- *
  *
- * RGBA8, sRGB, straight alpha, top row first, stride = 4 * width bytes. Immutable, counted, and independent of any engine.
+ * RGBA8, sRGB, straight alpha, top row first, stride = 4 * width bytes. Immutable, counted, and independent of any
+ * engine.
  */
 
 /** An image. From gf_job_image and the functions below, to gf_image_release. */
@@ -772,11 +769,9 @@ typedef struct gf_image_info {
  * index:     from 0, below gf_job_info's images_ready.
  * out_image: receives the image, or NULL when the call fails.
  *
- * Errors: GF_ERR_WOULD_BLOCK when it is not ready yet; GF_ERR_NOT_FOUND when the job is unknown, has ended without it or
- * has no such image; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
- * Ownership: the host owns a share and releases it; it outlives the engine.
- * Threads: any.
- * Blocks: never.
+ * Errors: GF_ERR_WOULD_BLOCK when it is not ready yet; GF_ERR_NOT_FOUND when the job is unknown, has ended without it
+ * or has no such image; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT. Ownership: the host owns a share and releases
+ * it; it outlives the engine. Threads: any. Blocks: never.
  */
 GF_API gf_status gf_job_image(gf_engine* engine, const gf_job_id* job, uint32_t index, gf_image** out_image);
 
@@ -851,12 +846,12 @@ GF_API gf_status gf_image_upscale(gf_image* image, uint32_t factor, gf_image** o
 
 /** How a flat background is found. */
 typedef struct gf_key_options {
-  uint32_t struct_size;    /**< The macro sets it. */
-  uint32_t use_border;     /**< 1: the colour is the commonest of the border, and red, green and blue are not read. */
-  uint32_t red;            /**< 0 to 255; the background's colour. */
-  uint32_t green;          /**< 0 to 255. */
-  uint32_t blue;           /**< 0 to 255. */
-  uint32_t tolerance;      /**< 0 to 255: how far each channel of a background pixel may be off. Default 0, exact. */
+  uint32_t struct_size; /**< The macro sets it. */
+  uint32_t use_border;  /**< 1: the colour is the commonest of the border, and red, green and blue are not read. */
+  uint32_t red;         /**< 0 to 255; the background's colour. */
+  uint32_t green;       /**< 0 to 255. */
+  uint32_t blue;        /**< 0 to 255. */
+  uint32_t tolerance;   /**< 0 to 255: how far each channel of a background pixel may be off. Default 0, exact. */
 } gf_key_options;
 
 #define GF_KEY_OPTIONS_INIT \
@@ -864,7 +859,8 @@ typedef struct gf_key_options {
 
 /**
  * Makes the flat background transparent: a flood fill from the border over pixels of the background's colour
- * (4-connected), whose alpha becomes 0 and whose colour becomes that of the nearest edge, so that filtering shows no rim.
+ * (4-connected), whose alpha becomes 0 and whose colour becomes that of the nearest edge, so that filtering shows no
+ * rim.
  *
  * options: NULL stands for use_border = 1 and tolerance = 16.
  *
@@ -904,7 +900,8 @@ typedef struct gf_png_options {
   { sizeof(gf_png_options), 0, 0 }
 
 /**
- * Gives the text that belongs into gf_png_options.parameters: the recipe of an image in the form of stable-diffusion-webui.
+ * Gives the text that belongs into gf_png_options.parameters: the recipe of an image in the form of
+ * stable-diffusion-webui.
  *
  * index: which image of the job, from 0.
  *
@@ -913,7 +910,8 @@ typedef struct gf_png_options {
  * Threads: any.
  * Blocks: never.
  */
-GF_API gf_status gf_job_parameters_text(gf_engine* engine, const gf_job_id* job, uint32_t index, char* buffer, uint64_t* size);
+GF_API gf_status gf_job_parameters_text(gf_engine* engine, const gf_job_id* job, uint32_t index, char* buffer,
+                                        uint64_t* size);
 
 /**
  * Encodes an image as PNG: RGB when every pixel is opaque, else RGBA. Equal pixels and options give equal bytes.
@@ -974,9 +972,9 @@ GF_API gf_status gf_latents_write(const char* path, const float* values, const u
 /* ---- Diagnosis -------------------------------------------------------------------------------------------------- */
 
 /**
- * Examines what generation needs and reports it as one JSON object: the library and its parts, the backend (found where,
- * of which version, or why not), model folders with their models, processor and memory; and under "problems" what is
- * missing and how to get it. Opens the backend if it can.
+ * Examines what generation needs and reports it as one JSON object: the library and its parts, the backend (found
+ * where, of which version, or why not), model folders with their models, processor and memory; and under "problems"
+ * what is missing and how to get it. Opens the backend if it can.
  *
  * options: as for gf_engine_open.
  *

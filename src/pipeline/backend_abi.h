@@ -1,11 +1,12 @@
 /* backend_abi.h: the seam between libgameforge.so and what computes pixels (libgameforge_torch.so, or a fake in tests).
  *
- * C only: two tables of functions. The host's table gives the backend everything that it may not own itself: log, clock,
- * memory ledger, file reader. The backend's table loads models and turns requests into pixels, one image a run.
+ * C only: two tables of functions. The host's table gives the backend everything that it may not own itself: log,
+ * clock, memory ledger, file reader. The backend's table loads models and turns requests into pixels, one image a run.
  *
  * Rules for both sides:
  *  - every struct begins with struct_size, set by whoever fills it; tables grow at their end;
- *  - status values are those of gf_status; 0 is success; a failing call fills *error (if not NULL) and leaves outputs NULL;
+ *  - status values are those of gf_status; 0 is success; a failing call fills *error (if not NULL) and leaves outputs
+ * NULL;
  *  - text is UTF-8, borrowed for the call; nothing throws across the seam;
  *  - a model may be used by several threads at a time, a run by one at a time;
  *  - `call` is borrowed for the call. A backend asks call->cancelled at least once a tensor while loading, once a layer
@@ -20,7 +21,8 @@
 extern "C" {
 #endif
 
-/* Raised when a table changes in a way that an older partner would misread. Compared before any other symbol is used. */
+/* Raised when a table changes in a way that an older partner would misread. Compared before any other symbol is used.
+ */
 #define GF_BACKEND_ABI_VERSION 1u
 
 /* Name of the exported entry, for dlsym; and of an exported uint32_t with the backend's GF_BACKEND_ABI_VERSION. */
@@ -73,7 +75,8 @@ typedef struct gf_backend_host {
   int32_t (*reserve)(void* context, uint32_t device, uint32_t kind, uint64_t bytes, gf_backend_error* error);
   void (*commit)(void* context, uint32_t device, uint32_t kind, uint64_t bytes);
   void (*release)(void* context, uint32_t device, uint32_t kind, uint64_t bytes, uint32_t committed);
-  /* Files: regular ones only, read by position (pread). check: 401 when the file or its name changed since it was opened. */
+  /* Files: regular ones only, read by position (pread). check: 401 when the file or its name changed since it was
+   * opened. */
   int32_t (*file_open)(void* context, const char* path, gf_backend_file** file, gf_backend_file_stamp* stamp,
                        gf_backend_error* error);
   int32_t (*file_read)(void* context, gf_backend_file* file, uint64_t offset, void* into, uint64_t bytes,
@@ -100,8 +103,8 @@ typedef struct gf_backend_run gf_backend_run;                   /* Latents and s
 
 typedef struct gf_backend_load_request {
   uint32_t struct_size;
-  uint32_t device;      /* 0: CPU. */
-  const char* path;     /* Absolute path of a diffusers folder. */
+  uint32_t device;  /* 0: CPU. */
+  const char* path; /* Absolute path of a diffusers folder. */
 } gf_backend_load_request;
 
 typedef struct gf_backend_model_info {
@@ -114,15 +117,15 @@ typedef struct gf_backend_model_info {
   uint32_t text_encoders; /* 1 or 2. */
   uint32_t max_tokens;    /* Of a prompt, begin and end included. */
   uint64_t parameters;
-  uint64_t weight_bytes;  /* Held while the model is loaded, as the ledger counts them. */
+  uint64_t weight_bytes; /* Held while the model is loaded, as the ledger counts them. */
   uint64_t file_bytes;
-  char family[32];        /* "sdxl". */
-  char prediction[32];    /* "epsilon", "v_prediction". */
+  char family[32];     /* "sdxl". */
+  char prediction[32]; /* "epsilon", "v_prediction". */
 } gf_backend_model_info;
 
 typedef struct gf_backend_encode_request {
   uint32_t struct_size;
-  uint32_t guidance;          /* Non-zero: the negative prompt is needed (CFG scale other than 1). */
+  uint32_t guidance; /* Non-zero: the negative prompt is needed (CFG scale other than 1). */
   const char* prompt;
   const char* prompt_2;          /* NULL: as prompt. */
   const char* negative_prompt;   /* NULL: none, which is not the same as "" (the model's config decides). */
@@ -153,9 +156,9 @@ typedef struct gf_backend_run_request {
 
 typedef struct gf_backend_statistics {
   uint32_t struct_size;
-  uint32_t models;         /* Loaded. */
-  uint64_t weight_bytes;   /* Of all loaded models. */
-  uint64_t load_us;        /* Summed over all loads, as the other times. */
+  uint32_t models;       /* Loaded. */
+  uint64_t weight_bytes; /* Of all loaded models. */
+  uint64_t load_us;      /* Summed over all loads, as the other times. */
   uint64_t encode_us;
   uint64_t step_us;
   uint64_t decode_us;
@@ -203,7 +206,8 @@ struct gf_backend {
 };
 
 /* The only function that a backend exports. *backend is NULL when it fails; `host` must outlive the backend. */
-typedef int32_t (*gf_backend_entry_function)(const gf_backend_host* host, gf_backend** backend, gf_backend_error* error);
+typedef int32_t (*gf_backend_entry_function)(const gf_backend_host* host, gf_backend** backend,
+                                             gf_backend_error* error);
 
 #ifdef __cplusplus
 }
