@@ -58,6 +58,13 @@ if(GAMEFORGE_TESTS)
   # doctest-dev
   find_package(doctest REQUIRED)
   include(doctest)
+
+  # python3-cffi, python3-pil, python3-numpy: the tests' Python is Debian's own, for which these packages are; another one
+  # that comes first in PATH would make tests skip. -DPython3_EXECUTABLE= chooses.
+  if(NOT Python3_EXECUTABLE AND EXISTS /usr/bin/python3)
+    set(Python3_EXECUTABLE /usr/bin/python3 CACHE FILEPATH "Python that runs the tests' scripts")
+  endif()
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
 endif()
 
 if(GAMEFORGE_TORCH)
