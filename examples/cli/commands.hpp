@@ -1,0 +1,24 @@
+// The commands, one file each: every function adds a subcommand with its options, its help and what it does.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+namespace command {
+
+/// What was chosen: main parses first and runs after, so that a failure of the work is no failure of the parser.
+struct Chosen {
+  std::function<void()> run;
+  bool json = false;  ///< Failures too are told in one JSON line on standard output.
+  int exit_code = 0;  ///< Of a command that has done its work and found something wrong.
+};
+
+void add_generate(CLI::App& app, Chosen& chosen);
+void add_sheet(CLI::App& app, Chosen& chosen);
+void add_model(CLI::App& app, Chosen& chosen);
+void add_bench(CLI::App& app, Chosen& chosen);
+void add_doctor(CLI::App& app, Chosen& chosen);
+void add_version(CLI::App& app, Chosen& chosen);
+
+}  // namespace command

@@ -1,0 +1,258 @@
+// gameforge generate: pictures from a prompt.
+#include "commands.hpp"
+#include "files.hpp"
+#include "host.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace command {
+namespace {
+
+struct Options {
+  EngineChoice engine;
+  std::string prompt;
+  std::optional<std::string> prompt_2, negative, negative_2, sampler;
+  std::optional<std::uint32_t> width, height, steps, count, upscale;
+  std::optional<double> cfg;
+  std::optional<std::uint64_t> seed;
+  std::string init_latents, save_latents, out;
+  bool transparent = false;
+  bool json = false;
+};
+
+struct Latents {
+  std::vector<float> values;
+  std::uint32_t shape[4] = {};
+};
+
+Latents read_latents(const std::string& path) {
+  Latents latents;
+  std::uint64_t count = 0;
+  check(gf_latents_read(path.c_str(), nullptr, &count, latents.shape));
+  latents.values.resize(count);
+  check(gf_latents_read(path.c_str(), latents.values.data(), &count, latents.shape));
+  return latents;
+}
+
+const char* text_or_null(const std::optional<std::string>& text) { return text ? text->c_str() : nullptr; }
+
+/// What the model draws behind its subject, for gf_image_key_background; the border's colour where it does not say.
+gf_key_options key_options(const Json& model) {
+  gf_key_options key = GF_KEY_OPTIONS_INIT;
+  const auto background = model.find("background");
+  if (background == model.end() || !background->is_object()) {
+    key.use_border = 1;
+    key.tolerance = 16;
+    return key;
+  }
+  const auto rgb = background->at("rgb").get<std::vector<std::uint32_t>>();
+  key.red = rgb.at(0);
+  key.green = rgb.at(1);
+  key.blue = rgb.at(2);
+  key.tolerance = background->value("tolerance", 16u);
+  return key;
+}
+
+/// The last latents of every image that is ready, as one tensor.
+void save_latents(const Engine& engine, const Engine::Finished& finished, const std::string& path, const Json& model) {
+  const auto factor = model.at("vae_factor").get<std::uint32_t>();
+  const auto height = finished.info.height_px / factor, width = finished.info.width_px / factor;
+  std::vector<float> values;
+  std::uint64_t each = 0;
+  for (std::uint32_t i = 0; i < finished.info.images_ready; ++i) {
+    check(gf_job_latents(engine.get(), &finished.job, i, nullptr, &each));
+    values.resize(values.size() + each);
+    check(gf_job_latents(engine.get(), &finished.job, i, values.data() + (values.size() - each), &each));
+  }
+  const std::uint32_t shape[4] = {finished.info.images_ready,
+                                  static_cast<std::uint32_t>(each / (std::uint64_t{height} * width)), height, width};
+  check(gf_latents_write(path.c_str(), values.data(), shape));
+}
+
+void generate(const Options& options) {
+  // Everything that can be refused is refused before the model is touched.
+  const auto upscale = given_or_default(options.upscale, "upscale", 64);
+  gf_request request = GF_REQUEST_INIT;
+  request.width_px = given_or_default(options.width, "width", 8192);
+  request.height_px = given_or_default(options.height, "height", 8192);
+  request.steps = given_or_default(options.steps, "steps", 1000);
+  request.image_count = given_or_default(options.count, "count", 256);
+  if (options.cfg) {
+    // Written so that NaN is refused too.
+    if (!(*options.cfg >= 1 && *options.cfg <= 100)) {
+      throw Failure{GF_ERR_INVALID_ARGUMENT, fmt::format("--cfg is {}; it must be 1 to 100", *options.cfg)};
+    }
+    request.cfg_scale = *options.cfg;
+  }
+  if (options.seed) {
+    request.seed = *options.seed;
+  } else {
+    request.flags |= GF_REQUEST_RANDOM_SEED;
+  }
+  if (!options.save_latents.empty()) {
+    request.flags |= GF_REQUEST_KEEP_LATENTS;
+    check_writable(options.save_latents);
+  }
+  for (std::uint32_t i = 0, count = std::max(1u, request.image_count); i < count; ++i) {
+    check_writable(picture_path(options.out, options.prompt, request.seed + i, i, count));
+  }
+
+  Engine engine(options.engine);
+  request.model = engine.model().c_str();
+  request.prompt = options.prompt.c_str();
+  request.prompt_2 = text_or_null(options.prompt_2);
+  request.negative_prompt = text_or_null(options.negative);
+  request.negative_prompt_2 = text_or_null(options.negative_2);
+  request.sampler = text_or_null(options.sampler);
+
+  Json model;
+  if (options.transparent || !options.save_latents.empty() || !options.init_latents.empty())
+    model = engine.model_info();
+  Latents initial;
+  if (!options.init_latents.empty()) {
+    initial = read_latents(options.init_latents);
+    request.initial_latents = initial.values.data();
+    request.initial_latent_count = initial.values.size();
+    // The file knows what it is for; what the command line says besides is checked against it by the library.
+    const auto factor = model.at("vae_factor").get<std::uint32_t>();
+    if (request.image_count == 0) request.image_count = initial.shape[0];
+    if (request.height_px == 0) request.height_px = initial.shape[2] * factor;
+    if (request.width_px == 0) request.width_px = initial.shape[3] * factor;
+  }
+
+  const double began = seconds_now();
+  const auto finished = engine.run(request);
+  const bool cancelled = finished.info.status == GF_ERR_CANCELLED;
+  if (!cancelled || finished.info.images_ready == 0) engine.check(finished);
+
+  Json files = Json::array();
+  for (std::uint32_t i = 0; i < finished.info.images_ready; ++i) {
+    auto image = engine.image(finished.job, i);
+    if (options.transparent) {
+      const auto key = key_options(model);
+      gf_image* keyed = nullptr;
+      check(gf_image_key_background(image.get(), &key, &keyed));
+      image = Image(keyed);
+    }
+    // After the key, which then looks at the pixels as the model drew them and at fewer of them.
+    if (upscale > 1) {
+      gf_image* larger = nullptr;
+      check(gf_image_upscale(image.get(), upscale, &larger));
+      image = Image(larger);
+    }
+    const auto parameters = text_of([&](char* buffer, std::uint64_t* size) {
+      return gf_job_parameters_text(engine.get(), &finished.job, i, buffer, size);
+    });
+    gf_png_options png = GF_PNG_OPTIONS_INIT;
+    png.parameters = parameters.c_str();
+    const auto info = image.describe();
+    const auto path = picture_path(options.out, options.prompt, info.seed, i, finished.info.image_count);
+    check(gf_image_write_png(image.get(), &png, path.c_str()));
+    files.push_back({{"file", path}, {"seed", info.seed}, {"width", info.width_px}, {"height", info.height_px}});
+    if (!options.json)
+      std::printf("%s  %ux%u  seed %llu\n", path.c_str(), info.width_px, info.height_px,
+                  static_cast<unsigned long long>(info.seed));
+  }
+  if (!options.save_latents.empty()) {
+    save_latents(engine, finished, options.save_latents, model);
+    if (!options.json) std::printf("%s  latents\n", options.save_latents.c_str());
+  }
+  const double seconds = seconds_now() - began;
+
+  const auto& info = finished.info;
+  if (options.json) {
+    const auto id =
+        text_of([&](char* buffer, std::uint64_t* size) { return gf_job_id_text(&finished.job, buffer, size); });
+    Json line = {{"job", id},
+                 {"status", gf_status_name(info.status)},
+                 {"model", engine.model()},
+                 {"prompt", options.prompt},
+                 {"seed", info.seed},
+                 {"width", info.width_px},
+                 {"height", info.height_px},
+                 {"images", files},
+                 {"seconds", seconds},
+                 {"timings",
+                  {{"queue_s", static_cast<double>(info.queue_us) / 1e6},
+                   {"load_s", static_cast<double>(info.load_us) / 1e6},
+                   {"encode_s", static_cast<double>(info.encode_us) / 1e6},
+                   {"sample_s", static_cast<double>(info.sample_us) / 1e6},
+                   {"decode_s", static_cast<double>(info.decode_us) / 1e6},
+                   {"total_s", static_cast<double>(info.total_us) / 1e6}}},
+                 {"peak_memory_bytes", peak_resident_bytes()},
+                 {"report", engine.report(finished.job)}};
+    if (!options.save_latents.empty()) line["latents_file"] = options.save_latents;
+    print_json(line);
+  } else {
+    std::printf("%.2f s: loading %.2f, prompt %.2f, steps %.2f, decoding %.2f\n", seconds,
+                static_cast<double>(info.load_us) / 1e6, static_cast<double>(info.encode_us) / 1e6,
+                static_cast<double>(info.sample_us) / 1e6, static_cast<double>(info.decode_us) / 1e6);
+  }
+  if (cancelled) {
+    throw Failure{GF_ERR_CANCELLED,
+                  fmt::format("cancelled after {} of {} images", info.images_ready, info.image_count)};
+  }
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Chosen& chosen) {
+  auto* generate_command = app.add_subcommand("generate", "Makes pictures from a prompt and writes them as PNG files");
+  auto options = std::make_shared<Options>();
+  auto& add = *generate_command;
+  add.add_option("prompt", options->prompt, "What to draw")->required()->type_name("PROMPT");
+  options->engine.add_to(add, true);
+  add.add_option("--negative", options->negative, "What not to draw")->type_name("T");
+  add.add_option("--prompt2", options->prompt_2,
+                 "Prompt of the second text encoder (SDXL); the same if it is not given")
+      ->type_name("T");
+  add.add_option("--negative2", options->negative_2, "Negative prompt of the second text encoder")->type_name("T");
+  add.add_option("--width", options->width, "Pixels; the model's own size if it is not given")->type_name("N");
+  add.add_option("--height", options->height, "Pixels; likewise")->type_name("N");
+  add.add_option("--steps", options->steps, "Sampler steps, 1 to 1000; the model's own number if it is not given")
+      ->type_name("N");
+  add.add_option("--cfg", options->cfg, "CFG scale, 1 (no guidance) to 100: how closely to follow the prompt")
+      ->type_name("F");
+  add.add_option("--sampler", options->sampler, "euler, \"Euler a\", ...: as diffusers, webui or ComfyUI call it")
+      ->type_name("NAME");
+  add.add_option("--seed", options->seed, "The same seed gives the same picture; drawn and printed if it is not given")
+      ->type_name("N");
+  add.add_option("--count", options->count, "Pictures, 1 to 256, with the seeds N, N+1, ...; files get _0, _1, ...")
+      ->type_name("N");
+  add.add_flag("--transparent", options->transparent, "Clears the flat background, from the border inwards");
+  add.add_option("--upscale", options->upscale, "Enlarges each pixel to a square of N, 1 to 64, after --transparent")
+      ->type_name("N");
+  add.add_option("--init-latents", options->init_latents,
+                 "Starts from this noise: safetensors with `latents`, float32 [n, 4, h/f, w/f], standard normal")
+      ->type_name("F");
+  add.add_option("--save-latents", options->save_latents,
+                 "Writes the last latents, still times the VAE's scaling factor")
+      ->type_name("F");
+  add.add_option("--out", options->out,
+                 "A PNG file, or a folder; if it is not given, a name made of prompt and seed in the current folder")
+      ->type_name("PATH");
+  add.add_flag("--json", chosen.json, "One JSON line: files, seed, times, peak memory, and the job's whole report");
+  add.footer(
+      "The PNG carries the recipe as text \"parameters\", which stable-diffusion-webui, exiftool and Pillow read.\n"
+      "Ctrl-C cancels; pictures that were finished before are written.\n"
+      "\n"
+      "Examples:\n"
+      "  gameforge generate \"a red potion\" --out potion.png\n"
+      "  gameforge generate \"a blue rune\" --seed 3 --count 4 --out runes/\n"
+      "  gameforge generate \"a golden shield\" --transparent --upscale 8 --out shield.png\n"
+      "  gameforge generate \"an old book\" --model ./my-sdxl --width 1024 --height 1024 --sampler \"Euler a\" --json");
+  generate_command->callback([&chosen, options] {
+    chosen.run = [&chosen, options] {
+      options->json = chosen.json;
+      generate(*options);
+    };
+  });
+}
+
+}  // namespace command

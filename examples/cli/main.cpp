@@ -1,0 +1,84 @@
+// gameforge: generates game assets from the command line. A host of the C ABI like any other: what it can, they can.
+#include "commands.hpp"
+#include "host.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+
+namespace {
+
+constexpr int group_of(std::uint32_t status) { return static_cast<int>(status / 100); }
+
+int report(const command::Failure& failure, bool json) {
+  gf_status_description row = GF_STATUS_DESCRIPTION_INIT;
+  const bool known = gf_status_describe(failure.status, &row) == GF_OK;
+  const std::string hint = known ? row.hint : "";
+  if (json) {
+    command::print_json({{"error",
+                          {{"status", failure.status},
+                           {"name", gf_status_name(failure.status)},
+                           {"message", failure.message},
+                           {"retryable", known && row.retryable != 0},
+                           {"hint", hint}}}});
+  }
+  std::fprintf(stderr, "gameforge: %s\n",
+               failure.message.empty() ? gf_status_name(failure.status) : failure.message.c_str());
+  if (!hint.empty() && failure.status != GF_ERR_CANCELLED) std::fprintf(stderr, "  %s\n", hint.c_str());
+  return group_of(failure.status);
+}
+
+int run(command::Chosen& chosen) {
+  try {
+    chosen.run();
+  } catch (const command::Failure& failure) {
+    return report(failure, chosen.json);
+  } catch (const std::bad_alloc&) {
+    return report({GF_ERR_OUT_OF_HOST_MEMORY, "out of memory"}, chosen.json);
+  } catch (const std::exception& error) {
+    return report({GF_ERR_INTERNAL, error.what()}, chosen.json);
+  }
+  // A full disk behind a redirection shows only here.
+  if (std::fflush(stdout) != 0) return report({GF_ERR_IO, "standard output could not be written"}, false);
+  return chosen.exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "gameforge generates game assets: 2D sprites and tiles from a prompt, with a diffusion model that runs on this "
+      "machine.",
+      "gameforge");
+  app.set_version_flag("--version", std::string("GameForge ") + gf_version_text());
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  app.footer(
+      "Examples:\n"
+      "  gameforge generate \"a red potion\" --out potion.png\n"
+      "  gameforge generate \"a golden shield\" --seed 7 --transparent --upscale 8 --out shield.png\n"
+      "  gameforge doctor\n"
+      "\n"
+      "`gameforge COMMAND --help` tells of each command. It ends with 0, or with what kind of thing went wrong: 1 the\n"
+      "command line or what it names, 2 cancelled or refused for now, 3 memory or the backend, 4 a file that is not\n"
+      "what it should be, 5 disk or network, 9 a bug of GameForge's.");
+
+  command::Chosen chosen;
+  command::add_generate(app, chosen);
+  command::add_sheet(app, chosen);
+  command::add_model(app, chosen);
+  command::add_bench(app, chosen);
+  command::add_doctor(app, chosen);
+  command::add_version(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help and version come this way too, with 0; CLI11's own numbers are all of group 1.
+    return app.exit(error) == 0 ? 0 : group_of(GF_ERR_INVALID_ARGUMENT);
+  }
+  command::install_interrupt();
+  return run(chosen);
+}

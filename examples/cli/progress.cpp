@@ -1,0 +1,59 @@
+#include "progress.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include <unistd.h>
+
+namespace command {
+namespace {
+
+constexpr std::uint64_t bar_cells = 32;
+
+}  // namespace
+
+Progress::Progress() : terminal_(::isatty(STDERR_FILENO) == 1) {}
+
+void Progress::show(const gf_event& event) {
+  if (!terminal_ || event.type != GF_EVENT_PROGRESS) return;
+  std::string what;
+  switch (event.stage) {
+    case GF_STAGE_LOADING:
+      what = fmt::format("loading {} of {} MiB", event.step / 1024, event.total / 1024);
+      break;
+    case GF_STAGE_ENCODING:
+      what = "reading the prompt";
+      break;
+    case GF_STAGE_SAMPLING:
+      what = fmt::format("image {}, step {} of {}", event.image + 1, event.step, event.total);
+      break;
+    case GF_STAGE_DECODING:
+      what = fmt::format("image {}, decoding", event.image + 1);
+      break;
+    case GF_STAGE_STORING:
+      what = "storing";
+      break;
+    default:
+      what = "waiting";
+  }
+  const auto filled =
+      event.total == 0 ? 0 : std::min<std::uint64_t>(bar_cells * std::uint64_t{event.step} / event.total, bar_cells);
+  // ESC [K clears what a longer line has left.
+  std::fprintf(stderr, "\r[%s%s] %s\033[K", std::string(filled, '#').c_str(),
+               std::string(bar_cells - filled, '.').c_str(), what.c_str());
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+void Progress::clear() {
+  if (!shown_) return;
+  std::fputs("\r\033[K", stderr);
+  std::fflush(stderr);
+  shown_ = false;
+}
+
+}  // namespace command

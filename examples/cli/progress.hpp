@@ -1,0 +1,23 @@
+// A progress line on standard error, where that is a terminal; else nothing.
+#pragma once
+
+#include <gameforge/gameforge.h>
+
+namespace command {
+
+class Progress {
+ public:
+  Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  ~Progress() { clear(); }
+
+  void show(const gf_event& event);
+  void clear();
+
+ private:
+  bool terminal_;
+  bool shown_ = false;
+};
+
+}  // namespace command
