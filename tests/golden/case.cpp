@@ -94,12 +94,6 @@ const Deviation* Outcome::worst() const {
   return found;
 }
 
-Outcome Outcome::skip(std::string why) {
-  Outcome outcome;
-  outcome.skipped = std::move(why);
-  return outcome;
-}
-
 Outcome Outcome::fail(std::string problem) {
   Outcome outcome;
   outcome.problems.push_back(std::move(problem));

@@ -33,7 +33,6 @@ struct Outcome {
   bool passed() const;
   /// The deviation that is nearest to its bound, or past it.
   const Deviation* worst() const;
-  static Outcome skip(std::string why);
   static Outcome fail(std::string problem);
 };
 
@@ -77,6 +76,10 @@ const gf::torch::Call& call();
 
 /// Models are loaded once for all cases.
 gf::Result<gf::torch::Model*> model(const std::string& relative_folder);
+
+/// Why a case cannot be run by what is built so far; nullopt when it can.
+std::optional<std::string> component_skip_reason(const Case& golden);
+std::optional<std::string> pipeline_skip_reason(const Case& golden);
 
 Outcome run_component(const Case& golden);  ///< tokenizer, rng, image bytes, text encoder, UNet, VAE, scheduler.
 Outcome run_pipeline(const Case& golden);

@@ -29,13 +29,11 @@ std::optional<gf::torch::SizeConditioning> sizes_of(const gf::Json& params, cons
 
 }  // namespace
 
-Outcome run_pipeline(const Case& golden) {
+std::optional<std::string> pipeline_skip_reason(const Case& golden) {
   const auto& params = golden.params();
-  if (params.at("mode") != "txt2img")
-    return Outcome::skip(fmt::format("{} is not built yet", params.at("mode").get<std::string>()));
+  if (params.at("mode") != "txt2img") return params.at("mode").get<std::string>() + " is not built yet";
   const auto class_name = params.at("scheduler").get<std::string>();
-  const auto sampler = gf::torch::default_sampler(class_name);
-  if (!sampler.exact) return Outcome::skip(class_name + " is not built yet");
+  if (!gf::torch::default_sampler(class_name).exact) return class_name + " is not built yet";
   static const std::set<std::string> known = {"model",
                                               "single_file",
                                               "mode",
@@ -59,8 +57,15 @@ Outcome run_pipeline(const Case& golden) {
                                               "negative_target_size",
                                               "negative_crops_coords_top_left"};
   for (const auto& [key, unused] : params.items()) {
-    if (!known.contains(key)) return Outcome::skip(key + " is not built yet");
+    if (!known.contains(key)) return key + " is not built yet";
   }
+  return std::nullopt;
+}
+
+Outcome run_pipeline(const Case& golden) {
+  const auto& params = golden.params();
+  const auto class_name = params.at("scheduler").get<std::string>();
+  const auto sampler = gf::torch::default_sampler(class_name);
   const auto loaded = model(params.at("model"));
   if (!loaded.has_value()) return Outcome::fail(loaded.error().message);
   const auto& model = *loaded.value();
