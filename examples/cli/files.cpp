@@ -20,7 +20,8 @@ std::vector<std::string> standard_model_folders() {
   const auto program = fs::read_symlink("/proc/self/exe", error);
   if (error) return {};
   std::vector<std::string> folders;
-  for (const char* relative : {"../share/gameforge/models", "../models", "../../../models"}) {
+  // Of an install, of the bundle (all in one folder), of a checkout's build folders.
+  for (const char* relative : {"../share/gameforge/models", "models", "../models", "../../../models"}) {
     const auto folder = fs::weakly_canonical(program.parent_path() / relative, error);
     if (error || !fs::is_directory(folder, error)) continue;
     if (const auto text = folder.string(); std::find(folders.begin(), folders.end(), text) == folders.end()) {
