@@ -1,0 +1,87 @@
+// What the handles stand for: one table a type, in the order of the header.
+#pragma once
+
+#include "base/result.hpp"
+#include "engine/config.hpp"
+#include "engine/engine.hpp"
+#include "gameforge/gameforge.h"
+#include "handles.hpp"
+#include "pipeline/image.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace gf::capi {
+
+/// What a gf_config stands for, with the pointers that gf_config_read hands out.
+struct SharedConfig {
+  explicit SharedConfig(engine::Config read) : config(std::move(read)) {
+    if (!config.model_folders) return;
+    for (const auto& folder : config.model_folders->value) model_folders.push_back(folder.c_str());
+  }
+  SharedConfig(const SharedConfig&) = delete;
+  SharedConfig& operator=(const SharedConfig&) = delete;
+
+  const engine::Config config;
+  std::vector<const char*> model_folders;  // Into config.
+};
+
+using EngineTable = HandleTable<gf_engine, engine::Engine>;
+using ConfigTable = HandleTable<gf_config, const SharedConfig>;
+using ImageTable = HandleTable<gf_image, const pipeline::Image>;
+
+/// Never destroyed: a host's thread may call in while the process ends.
+EngineTable& engines();
+ConfigTable& configs();
+ImageTable& images();
+
+/// The error for a handle that is none. `what` is the parameter's name.
+inline Error no_handle(const void* handle, std::string_view what) {
+  return Error{Status::invalid_handle,
+               fmt::format("{} is {}", what, handle == nullptr ? "NULL" : "a handle that was released, or never given"),
+               {}};
+}
+
+/// The object behind a handle, kept alive for the call. Errors: invalid_handle.
+template <class Handle, class Object>
+Result<std::shared_ptr<Object>> find(const HandleTable<Handle, Object>& table, const Handle* handle,
+                                     std::string_view what) {
+  auto object = table.find(handle);
+  if (!object) return no_handle(handle, what);
+  return object;
+}
+
+/// Ends a handle; NULL is allowed. Errors: invalid_handle.
+template <class Handle, class Object>
+Result<void> release(HandleTable<Handle, Object>& table, const Handle* handle, std::string_view what) {
+  if (handle == nullptr) return success();
+  if (!table.take(handle)) return no_handle(handle, what);
+  return success();
+}
+
+/// Checks the place for a result and empties it, so that a failing call leaves NULL. `what` is the parameter's name.
+template <class T>
+Result<void> clear_out(T** out, std::string_view what) {
+  if (out == nullptr) return Error{Status::invalid_argument, fmt::format("{} is NULL", what), {}};
+  *out = nullptr;
+  return success();
+}
+
+/// A field or argument that is 0 or 1.
+inline Result<bool> truth(std::uint32_t value, std::string_view what) {
+  if (value > 1) return Error{Status::invalid_argument, fmt::format("{} is {}; it must be 0 or 1", what, value), {}};
+  return value == 1;
+}
+
+/// Text that must be there. The caller's, borrowed for the call.
+inline Result<std::string_view> needed_text(const char* text, std::string_view what) {
+  if (text == nullptr) return Error{Status::invalid_argument, fmt::format("{} is NULL", what), {}};
+  return std::string_view(text);
+}
+
+}  // namespace gf::capi
