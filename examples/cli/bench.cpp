@@ -84,11 +84,28 @@ void bench_pipeline(const Options& options) {
                        {"asset_s", summary(wall)},
                        {"step_s", summary(step)},
                        {"encode_s", summary(encode)},
-                       {"vae_decode_s", summary(decode)},
-                       {"peak_resident_bytes", peak_resident_bytes()},
-                       {"peak_resident_after_load_bytes", resident_loaded}};
+                       {"decode_s", summary(decode)},
+                       {"peak_rss_bytes", peak_resident_bytes()},
+                       {"peak_rss_after_load_bytes", resident_loaded}};
   if (options.json) return print_json(result);
-  std::printf("%s", readable(result, 0).c_str());
+  std::printf("%s, %ux%u, %d steps, %u pictures\n", engine.model().c_str(), info.width_px, info.height_px,
+              result.at("steps").get<int>(), repeat);
+  const auto row = [&result](const char* name, const char* key) {
+    const auto& value = result.at(key);
+    if (value.is_number()) {
+      std::printf("%-24s %10.4f s\n", name, value.get<double>());
+    } else {
+      std::printf("%-24s %10.4f s   median %.4f s\n", name, value.at("min").get<double>(),
+                  value.at("median").get<double>());
+    }
+  };
+  row("loading", "load_s");
+  row("first picture", "first_asset_s");
+  row("picture, least", "asset_s");
+  row("prompt, least", "encode_s");
+  row("step, least", "step_s");
+  row("decoding, least", "decode_s");
+  std::printf("%-24s %10.1f MiB\n", "peak memory", static_cast<double>(peak_resident_bytes()) / (1 << 20));
 }
 
 }  // namespace
@@ -112,7 +129,7 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   pipeline->add_flag("--json", chosen.json, "One JSON line");
   pipeline->footer(
       "load_s: from nothing to a loaded model. asset_s: one picture with a loaded model, from submit to pixels.\n"
-      "step_s: one sampler step, a run's mean; min and median are over the runs. peak_resident_bytes: of the process.\n"
+      "step_s: one sampler step, a run's mean; min and median are over the runs. peak_rss_bytes: of the process.\n"
       "\n"
       "Examples:\n"
       "  gameforge bench pipeline\n"

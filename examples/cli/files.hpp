@@ -7,7 +7,8 @@
 
 namespace command {
 
-/// Folders with models beside the program: of an install, of a relocated bundle, of a build tree. Those that exist.
+/// Folders with models near the program: of a bundle, where all is in one folder, of an install, of a build tree. Those
+/// that exist.
 std::vector<std::string> standard_model_folders();
 
 /// Whether --model means a folder rather than a name: it has a slash, or no model folder has it but the current one

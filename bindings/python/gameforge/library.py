@@ -25,7 +25,7 @@ class StatusRow:
 def status_table() -> list[StatusRow]:
     """Every status that the library knows, in the order of their numbers."""
     library = _ffi.load_library()
-    rows = []
+    rows: list[StatusRow] = []
     row = _ffi.StatusDescription()
     # The end of the table is an answer here: it must not go through check(), which asks for this table.
     while library.gf_status_table(len(rows), ctypes.byref(row)) == _ffi.OK:
