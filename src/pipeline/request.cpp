@@ -1,0 +1,147 @@
+#include "pipeline/request.hpp"
+
+#include "base/utf8.hpp"
+#include "pipeline/samplers.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+namespace gf::pipeline {
+namespace {
+
+Error invalid(std::string message) { return Error{Status::invalid_argument, std::move(message), {}}; }
+
+Result<void> check_range(std::string_view field, std::uint32_t value, std::uint32_t low, std::uint32_t high) {
+  if (value != 0 && (value < low || value > high)) {
+    return invalid(fmt::format("{} is {}; it must be {} to {}, or 0 for the default", field, value, low, high));
+  }
+  return success();
+}
+
+/// Text that may cross the ABI again: well-formed UTF-8 of a bounded length, without a NUL that C would stop at.
+Result<void> check_text(std::string_view field, std::string_view text, std::uint64_t limit_bytes) {
+  if (text.size() > limit_bytes) {
+    return Error{Status::payload_too_large,
+                 fmt::format("{} has {} bytes; at most {} are taken", field, text.size(), limit_bytes),
+                 {}};
+  }
+  if (const auto bad = first_invalid_utf8(text)) {
+    return invalid(fmt::format("{} is not UTF-8: byte {} is 0x{:02x}", field, *bad,
+                               static_cast<unsigned>(static_cast<unsigned char>(text[*bad]))));
+  }
+  if (const auto nul = text.find('\0'); nul != std::string_view::npos) {
+    return invalid(fmt::format("{} holds a NUL at byte {}", field, nul));
+  }
+  return success();
+}
+
+Result<std::optional<std::string>> copied(std::string_view field, const std::optional<std::string_view>& text) {
+  if (!text) return std::optional<std::string>{};
+  GF_TRYV(check_text(field, *text, max_prompt_bytes));
+  return std::optional<std::string>(*text);
+}
+
+Result<std::vector<float>> copied_latents(const RequestDraft& draft) {
+  if (draft.initial_latents == nullptr) {
+    if (draft.initial_latent_count == 0) return std::vector<float>{};
+    return invalid(fmt::format("initial_latent_count is {}, but initial_latents is NULL", draft.initial_latent_count));
+  }
+  if (draft.initial_latent_count == 0) return invalid("initial_latent_count is 0, but initial_latents is set");
+  if (draft.initial_latent_count > max_initial_latents) {
+    return Error{Status::payload_too_large,
+                 fmt::format("initial_latent_count is {}; at most {} are taken", draft.initial_latent_count,
+                             max_initial_latents),
+                 {}};
+  }
+  std::vector<float> values(draft.initial_latents, draft.initial_latents + draft.initial_latent_count);
+  // The copy is what is checked: the caller's floats may change while we look.
+  for (std::size_t at = 0; at < values.size(); ++at) {
+    if (!std::isfinite(values[at])) {
+      return invalid(fmt::format("initial_latents[{}] is {}; all must be finite", at, values[at]));
+    }
+  }
+  return values;
+}
+
+}  // namespace
+
+Result<std::string> check_model_reference(std::optional<std::string_view> model, bool allow_model_paths) {
+  if (!model || model->empty()) return invalid("model is not set; it must name a model");
+  GF_TRYV(check_text("model", *model, max_model_bytes));
+  if (model->front() == '/') {
+    if (!allow_model_paths) {
+      return Error{Status::unauthorised,
+                   fmt::format("model is the path {}; the engine takes names only, unless its option allow_model_paths "
+                               "is set",
+                               shown(*model)),
+                   {}};
+    }
+    return std::string(*model);
+  }
+  // A name is one folder's, so that it cannot lead out of the model folders.
+  if (*model == "." || *model == ".." || model->find_first_of("/\\") != std::string_view::npos) {
+    return invalid(
+        fmt::format("model is {}; it must be a name without \"/\" and \"\\\", or an absolute path", shown(*model)));
+  }
+  return std::string(*model);
+}
+
+Result<Request> make_request(const RequestDraft& draft, bool allow_model_paths, std::uint64_t random) {
+  GF_TRYV(check_range("width_px", draft.width_px, 8, 8192));
+  GF_TRYV(check_range("height_px", draft.height_px, 8, 8192));
+  GF_TRYV(check_range("steps", draft.steps, 1, 1000));
+  GF_TRYV(check_range("image_count", draft.image_count, 1, 256));
+  // Written so that NaN fails too.
+  if (!(draft.cfg_scale == 0 || (draft.cfg_scale >= 1 && draft.cfg_scale <= 100))) {
+    return invalid(fmt::format("cfg_scale is {}; it must be 1 to 100, or 0 for the default", draft.cfg_scale));
+  }
+  if (!(draft.guidance_rescale >= 0 && draft.guidance_rescale <= 1)) {
+    return invalid(fmt::format("guidance_rescale is {}; it must be 0 to 1", draft.guidance_rescale));
+  }
+
+  Request request;
+  GF_TRY(request.model, check_model_reference(draft.model, allow_model_paths));
+  if (draft.prompt) {
+    GF_TRYV(check_text("prompt", *draft.prompt, max_prompt_bytes));
+    request.prompt = *draft.prompt;
+  }
+  GF_TRY(request.prompt_2, copied("prompt_2", draft.prompt_2));
+  GF_TRY(request.negative_prompt, copied("negative_prompt", draft.negative_prompt));
+  GF_TRY(request.negative_prompt_2, copied("negative_prompt_2", draft.negative_prompt_2));
+  if (draft.schedule && !draft.schedule->empty()) {
+    GF_TRY(const auto schedule, find_schedule(*draft.schedule));
+    request.schedule = schedule;
+  }
+  if (draft.sampler && !draft.sampler->empty()) {
+    GF_TRY(const auto choice, find_sampler(*draft.sampler));
+    request.sampler = choice.sampler;
+    if (!choice.schedule.empty()) {
+      if (!request.schedule.empty() && request.schedule != choice.schedule) {
+        return invalid(fmt::format("sampler is {}, but schedule is {}; give one schedule", shown(*draft.sampler),
+                                   shown(*draft.schedule)));
+      }
+      request.schedule = choice.schedule;
+    }
+  }
+  GF_TRY(request.initial_latents, copied_latents(draft));
+  request.keep_latents = draft.keep_latents;
+  request.width_px = draft.width_px;
+  request.height_px = draft.height_px;
+  request.steps = draft.steps;
+  request.image_count = draft.image_count == 0 ? 1 : draft.image_count;
+  request.cfg_scale = draft.cfg_scale;
+  request.guidance_rescale = draft.guidance_rescale;
+  request.seed = draft.random_seed ? random & 0xFFFF'FFFF : draft.seed;
+  request.host_tag = draft.host_tag;
+  request.original_width_px = draft.original_width_px;
+  request.original_height_px = draft.original_height_px;
+  request.target_width_px = draft.target_width_px;
+  request.target_height_px = draft.target_height_px;
+  request.crop_left_px = draft.crop_left_px;
+  request.crop_top_px = draft.crop_top_px;
+  return request;
+}
+
+}  // namespace gf::pipeline
