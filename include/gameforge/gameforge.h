@@ -421,7 +421,9 @@ GF_API gf_status gf_engine_statistics_json(gf_engine* engine, char* buffer, uint
  *
  * For hosts that want a file; the library itself reads none. A file is TOML with the fields of gf_engine_options
  * (model_folders, executor_count, thread_count, queue_limit, retained_job_count, log_level, allow_model_paths,
- * backend_path); the environment has the same in capitals after GAMEFORGE_, and wins.
+ * backend_path); the environment has the same in capitals after GAMEFORGE_, and wins. log_level is "off", "error",
+ * "warning", "info" or "debug". Relative paths in a file are relative to its folder; GAMEFORGE_MODEL_FOLDERS has its
+ * folders with colons between them.
  */
 
 /** A configuration that was read. From gf_config_load, to gf_config_release. */
