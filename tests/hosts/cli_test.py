@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pty
 import random
 import shutil
 import signal
@@ -272,6 +273,29 @@ class Generate(Case):
         self.bad(4, "generate", "a", "--config", config, "--out", "c.png", says="gameforge.toml")
 
 
+    def test_a_terminal_sees_a_progress_bar_and_a_pipe_does_not(self):
+        arguments = [COMMAND, "generate", "a door", "--seed", "1", "--steps", "5", "--out", "a.png"]
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(arguments, cwd=self.folder, stdout=subprocess.PIPE, stderr=theirs)
+        os.close(theirs)
+        seen = b""
+        try:
+            while chunk := os.read(ours, 4096):
+                seen += chunk
+        except OSError:
+            pass  # So a terminal says that its other end is closed.
+        finally:
+            os.close(ours)
+        process.communicate(timeout=PATIENCE_S)
+        self.assertEqual(process.returncode, 0)
+        self.assertIn(b"step 5 of 5", seen)
+        self.assertIn(b"[################################]", seen)
+        self.assertTrue(seen.endswith(b"\r\x1b[K"), seen[-80:])
+        ended = subprocess.run(arguments, cwd=self.folder, capture_output=True, timeout=PATIENCE_S)
+        self.assertEqual(ended.stderr, b"")
+        self.assertNotIn(b"\r", ended.stdout)
+
+
 class Refusals(Case):
     def test_fields_out_of_range_are_group_1_and_named(self):
         for arguments, says in (
@@ -352,6 +376,11 @@ class Refusals(Case):
         error = json.loads(ended.stdout)["error"]
         self.assertEqual((error["status"], error["name"]), (101, "invalid_argument"))
         self.assertTrue(error["hint"])
+
+    def test_output_that_goes_nowhere_is_group_5(self):
+        with open("/dev/full", "w") as full:
+            ended = subprocess.run([COMMAND, "version"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
+        self.assertEqual(ended.returncode, 5, ended)
 
     def test_ctrl_c_cancels_with_group_2_and_leaves_no_half_file(self):
         process = subprocess.Popen(

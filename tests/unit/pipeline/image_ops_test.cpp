@@ -182,6 +182,18 @@ TEST_CASE("keying twice is keying once, though the background has taken the subj
   CHECK(letters(twice.value())[1] == "RrrR");
 }
 
+TEST_CASE("the fill goes through what is transparent already, and its colours are not the border's") {
+  const auto ring = drawn({"ccccc", "c...c", "c.r.c", "c...c", "ccccc"});
+  const auto named =
+      gf::pipeline::key_background(ring, KeyOptions{.use_border = false, .red = 44, .green = 48, .blue = 60});
+  CHECK(letters(named.value()) == std::vector<std::string>{"RRRRR", "RRRRR", "RRrRR", "RRRRR", "RRRRR"});
+  // Nothing visible at the border: there is no colour to key, and what is clear takes that of the edge.
+  const auto border = gf::pipeline::key_background(ring);
+  CHECK(letters(border.value()) == std::vector<std::string>{",,,,,", ",...,", ",.r.,", ",...,", ",,,,,"});
+  const auto half = gf::pipeline::key_background(drawn({"ccc", "ccc", "...", ".r."}), KeyOptions{.tolerance = 0});
+  CHECK(letters(half.value()) == std::vector<std::string>{"RRR", "RRR", "RRR", "RrR"});
+}
+
 TEST_CASE("property: exactly what a walk from outside reaches is cleared, and it shows only colours that were kept") {
   for (std::uint32_t seed = 1; seed <= 40; ++seed) {
     CAPTURE(seed);
@@ -225,7 +237,7 @@ TEST_CASE("property: exactly what a walk from outside reaches is cleared, and it
 }
 
 TEST_CASE("a grid puts images row by row into cells of the largest, with the background between") {
-  const auto a = drawn({"r"}), b = drawn({"bb", "bb"}), c = drawn({"r", "r"});
+  const auto a = drawn({"r"}), b = drawn({"bb", "bb"}), c = drawn({"r", "r", "r"});
   const std::array<const Image*, 3> images = {&a, &b, &c};
   const auto sheet = gf::pipeline::grid(images, 2, 1, 0x2C303C80);
   REQUIRE(sheet.has_value());
@@ -234,6 +246,8 @@ TEST_CASE("a grid puts images row by row into cells of the largest, with the bac
                                       ".r..bb.",
                                       "....bb.",
                                       ".......",
+                                      ".......",
+                                      ".r.....",
                                       ".r.....",
                                       ".r.....",
                                       ".......",

@@ -117,8 +117,13 @@ TEST_CASE("a shape that does not fit its values is refused, and nothing is writt
   const Folder folder;
   const std::vector<float> values(16);
   const auto huge = std::numeric_limits<std::uint32_t>::max();
-  for (const LatentsShape& shape :
-       {LatentsShape{0, 4, 2, 2}, {1, 4, 2, 1}, {1, 4, 2, 3}, {16, 16, 1, 1}, {huge, huge, huge, huge}, {2, 8, 1, 0}}) {
+  for (const LatentsShape& shape : {LatentsShape{0, 4, 2, 2},
+                                    {1, 4, 2, 1},
+                                    {1, 4, 2, 3},
+                                    {3, 5, 1, 1},
+                                    {16, 16, 1, 1},
+                                    {huge, huge, huge, huge},
+                                    {2, 8, 1, 0}}) {
     const auto refused = gf::pipeline::write_latents(folder / "y.safetensors", values, shape);
     REQUIRE(refused.has_error());
     CHECK(refused.error().status == Status::invalid_argument);

@@ -59,11 +59,13 @@ TEST_CASE("what is not known is left out, and names that webui has not stay as t
 TEST_CASE("a value with a comma, colon or line feed is quoted as JSON, and no other") {
   auto parameters = usual();
   parameters.model = "tiles, \"new\"";
-  parameters.extra = {{"Prompt 2", "two: lines\nand \xC3\xA9"}, {"RNG", "CPU"}, {"Quoted", "a \"b\""}};
+  parameters.extra = {
+      {"Prompt 2", "two: lines\nand \xC3\xA9"}, {"RNG", "CPU"}, {"Ratio", "1:2"}, {"Quoted", "a \"b\""}};
   CHECK(to_text(parameters) ==
         "a red potion\n"
         "Steps: 20, Sampler: Euler, Schedule type: Normal, CFG scale: 4, Seed: 1, Size: 32x32, Model hash: 0123456789, "
-        "Model: \"tiles, \\\"new\\\"\", Prompt 2: \"two: lines\\nand \xC3\xA9\", RNG: CPU, Quoted: a \"b\", "
+        "Model: \"tiles, \\\"new\\\"\", Prompt 2: \"two: lines\\nand \xC3\xA9\", RNG: CPU, Ratio: \"1:2\", Quoted: a "
+        "\"b\", "
         "Version: GameForge 0.1.0");
 }
 
