@@ -16,13 +16,14 @@ namespace gf::sql {
 namespace {
 
 // X(name): the functions of libpq that are used.
-#define GF_LIBPQ_FUNCTIONS(X)                                                                                  \
-  X(PQconnectdbParams)                                                                                         \
-  X(PQstatus)                                                                                                  \
-  X(PQerrorMessage) X(PQfinish) X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQexecParams) X(PQresultStatus)     \
-      X(PQresultErrorField) X(PQresultErrorMessage) X(PQclear) X(PQntuples) X(PQnfields) X(PQfname) X(PQftype) \
-          X(PQgetvalue) X(PQgetlength) X(PQgetisnull) X(PQtransactionStatus) X(PQbackendPID) X(PQgetCancel)    \
-              X(PQcancel) X(PQfreeCancel) X(PQsetNoticeReceiver) X(PQputCopyEnd) X(PQgetResult) X(PQparameterStatus)
+#define GF_LIBPQ_FUNCTIONS(X)                                                                                         \
+  X(PQconnectdbParams)                                                                                                \
+  X(PQstatus)                                                                                                         \
+  X(PQerrorMessage)                                                                                                   \
+  X(PQfinish) X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQexecParams) X(PQresultStatus) X(PQresultErrorField)        \
+      X(PQresultErrorMessage) X(PQclear) X(PQntuples) X(PQnfields) X(PQfname) X(PQftype) X(PQgetvalue) X(PQgetlength) \
+          X(PQgetisnull) X(PQtransactionStatus) X(PQbackendPID) X(PQgetCancel) X(PQcancel) X(PQfreeCancel)            \
+              X(PQsetNoticeReceiver) X(PQputCopyEnd) X(PQgetResult) X(PQparameterStatus)
 
 struct Libpq {
 #define GF_DETAIL_POINTER(name) decltype(&::name) name = nullptr;
@@ -291,12 +292,18 @@ Result<std::unique_ptr<Connection>> open_postgres(const std::string& url, const 
       fmt::format("{}", std::max<std::int64_t>(2, (options.connect_timeout_us + 999'999) / 1'000'000));
   // Of two values of one keyword the later wins: what stands before dbname (the URL, which is expanded) the URL may
   // override. Keepalives and tcp_user_timeout bound the wait for a server whose cable is out; files are UTF-8.
-  const char* const keywords[] = {
+  std::vector<const char*> keywords = {
       "fallback_application_name", "connect_timeout",  "keepalives", "keepalives_idle", "keepalives_interval",
-      "keepalives_count",          "tcp_user_timeout", "dbname",     "client_encoding", nullptr};
-  const char* const values[] = {
-      options.application_name.c_str(), timeout.c_str(), "1", "10", "5", "3", "30000", url.c_str(), "UTF8", nullptr};
-  PGconn* raw = pq->PQconnectdbParams(keywords, values, 1);
+      "keepalives_count",          "tcp_user_timeout", "dbname",     "client_encoding"};
+  std::vector<const char*> values = {
+      options.application_name.c_str(), timeout.c_str(), "1", "10", "5", "3", "30000", url.c_str(), "UTF8"};
+  if (!options.database.empty()) {
+    keywords.push_back("dbname");
+    values.push_back(options.database.c_str());
+  }
+  keywords.push_back(nullptr);
+  values.push_back(nullptr);
+  PGconn* raw = pq->PQconnectdbParams(keywords.data(), values.data(), 1);
   if (raw == nullptr) return Error{Status::out_of_host_memory, "libpq had no memory for a connection", {}};
   if (pq->PQstatus(raw) != CONNECTION_OK) {
     std::string words = trimmed(pq->PQerrorMessage(raw));

@@ -51,6 +51,7 @@ struct OpenOptions {
   std::int64_t connect_timeout_us = 10'000'000;
   std::int64_t busy_timeout_us = 0;            ///< SQLite: how long a statement waits for another's lock.
   std::string application_name = "gameforge";  ///< PostgreSQL: shown in pg_stat_activity.
+  std::string database;                        ///< PostgreSQL: instead of the URL's; empty: the URL's.
 };
 
 /// Stops what a connection does now. Threads: any; it may outlive the connection, and then does nothing.
