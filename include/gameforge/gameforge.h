@@ -31,7 +31,7 @@
  *    round as long as the new fields are 0. No struct has padding.
  *  - A struct that comes out begins with struct_size too: the caller sets it, and at most so many bytes are written.
  *  - Text that comes out takes (char* buffer, uint64_t* size): *size holds the buffer's bytes and receives what the
- * text needs, its NUL included. A NULL buffer only asks, and GF_OK is the answer; one that is too small gives
+ *    text needs, its NUL included. A NULL buffer only asks, and GF_OK is the answer; one that is too small gives
  *    GF_ERR_BUFFER_TOO_SMALL and is left alone.
  *  - Handles are no addresses: one that was released, or never given, is GF_ERR_INVALID_HANDLE and never followed.
  *  - No function waits longer than its timeout; one without a timeout does not wait for work to be done.
@@ -501,8 +501,10 @@ GF_API gf_status gf_model_load_ahead(gf_engine* engine, const char* model, uint6
  * request, background, parts with their files and bytes, and whether it is loaded.
  *
  * Errors: GF_ERR_NOT_FOUND; 4xx when its files are not what they should be; GF_ERR_INVALID_ARGUMENT;
- * GF_ERR_INVALID_HANDLE; GF_ERR_BUFFER_TOO_SMALL. Ownership: the buffer is the caller's. Threads: any. Blocks: for the
- * reading of a few small files.
+ * GF_ERR_INVALID_HANDLE; GF_ERR_BUFFER_TOO_SMALL.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for the reading of a few small files.
  */
 GF_API gf_status gf_model_info_json(gf_engine* engine, const char* model, char* buffer, uint64_t* size);
 
@@ -670,7 +672,10 @@ GF_API gf_status gf_job_wait(gf_engine* engine, const gf_job_id* job, int64_t ti
  * mode: gf_cancel_mode. A later "now" overrides an earlier "after image"; not the other way round.
  *
  * Errors: GF_ERR_NOT_FOUND; GF_ERR_UNSUPPORTED (unknown mode); GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT. For a
- * job that is over it is GF_OK and changes nothing. Ownership: nothing passes. Threads: any. Blocks: never.
+ * job that is over it is GF_OK and changes nothing.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
  */
 GF_API gf_status gf_job_cancel(gf_engine* engine, const gf_job_id* job, uint32_t mode);
 
@@ -772,8 +777,10 @@ typedef struct gf_image_info {
  * out_image: receives the image, or NULL when the call fails.
  *
  * Errors: GF_ERR_WOULD_BLOCK when it is not ready yet; GF_ERR_NOT_FOUND when the job is unknown, has ended without it
- * or has no such image; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT. Ownership: the host owns a share and releases
- * it; it outlives the engine. Threads: any. Blocks: never.
+ * or has no such image; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the host owns a share and releases it; it outlives the engine.
+ * Threads: any.
+ * Blocks: never.
  */
 GF_API gf_status gf_job_image(gf_engine* engine, const gf_job_id* job, uint32_t index, gf_image** out_image);
 

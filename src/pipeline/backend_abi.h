@@ -6,7 +6,7 @@
  * Rules for both sides:
  *  - every struct begins with struct_size, set by whoever fills it; tables grow at their end;
  *  - status values are those of gf_status; 0 is success; a failing call fills *error (if not NULL) and leaves outputs
- * NULL;
+ *    NULL;
  *  - text is UTF-8, borrowed for the call; nothing throws across the seam;
  *  - a model may be used by several threads at a time, a run by one at a time;
  *  - `call` is borrowed for the call. A backend asks call->cancelled at least once a tensor while loading, once a layer
