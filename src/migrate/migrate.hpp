@@ -60,8 +60,8 @@ struct Settings {
   std::uint32_t lock_retries = 5;
   std::int64_t statement_timeout_us = 0;  ///< 0: none.
   bool allow_out_of_order = false;
-  bool all_or_nothing = false;                ///< All pending files in one transaction.
-  bool checks = true;                         ///< Syntax against a scratch before anything is applied.
+  bool all_or_nothing = false;  ///< All pending files in one transaction.
+  bool checks = true;           ///< SQLite: every statement is compiled on a scratch before anything is applied.
   const std::atomic<bool>* cancel = nullptr;  ///< Looked at between statements and while waiting.
   Hooks hooks;
 };

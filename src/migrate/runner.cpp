@@ -839,7 +839,7 @@ Result<void> Runner::check(const Plan& plan, Report& report) {
     GF_TRYV(check_section(step.section, step.text().header, connection_.dialect()));
     GF_TRYV(check_section(step.verify, step.text().header, connection_.dialect()));
   }
-  if (sqlite()) {
+  if (sqlite() && settings_.checks) {
     GF_TRY(const auto scratch, sql::open_sqlite(":memory:"));
     GF_TRY(const auto objects,
            connection_.query(
@@ -1008,7 +1008,7 @@ Result<void> Runner::run(const Goal& goal, Report& report) {
       for (const auto& step : plan.steps) intended.insert(step.label());
     }
     if (plan.steps.empty()) break;
-    if (first && !bare && settings_.checks) {
+    if (first && !bare) {
       GF_TRYV(check(plan, report));
     }
     if (roll_back) {

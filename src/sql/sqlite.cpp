@@ -354,11 +354,11 @@ Result<std::unique_ptr<Connection>> open_sqlite(const std::string& path, const O
   if (options.create && !options.read_only) flags |= SQLITE_OPEN_CREATE;
   struct stat status {};
   const bool memory = path == ":memory:";
-  if (!memory && ::stat(path.c_str(), &status) != 0 && (flags & SQLITE_OPEN_CREATE) == 0) {
+  if (!memory && !path.empty() && ::stat(path.c_str(), &status) != 0 && (flags & SQLITE_OPEN_CREATE) == 0) {
     return Error{Status::not_found, fmt::format("the database {} does not exist", shown(path)), {}};
   }
   // A path that begins with a colon or "file:" has a meaning of its own for SQLite.
-  const std::string name = memory || path.starts_with('/') ? path : "./" + path;
+  const std::string name = memory || path.empty() || path.starts_with('/') ? path : "./" + path;
   const int code = sqlite3_open_v2(name.c_str(), &database, flags, nullptr);
   auto connection = std::make_unique<Sqlite>(database);
   if (code != SQLITE_OK) {

@@ -98,7 +98,11 @@ TEST_CASE("a file that is no database, and one that is not there, are told apart
   const auto missing = gf::sql::open("sqlite:no-such-folder/x.db");
   REQUIRE(missing.has_error());
   CHECK(missing.error().status == Status::io_error);
-  const auto absent = gf::sql::open("sqlite:no-such-file.db", {.create = false});
+  const auto absent = [] {
+    gf::sql::OpenOptions options;
+    options.create = false;
+    return gf::sql::open("sqlite:no-such-file.db", options);
+  }();
   REQUIRE(absent.has_error());
   CHECK(absent.error().status == Status::not_found);
 }
