@@ -1,12 +1,82 @@
 #include "torch/layers.hpp"
 
+#include <ATen/core/dispatch/Dispatcher.h>
+
 #include <cmath>
+#include <optional>
 
 namespace gf::torch {
+namespace {
+
+/// oneDNN's operators on packed weights. libtorch registers them for its own compiler's use, without a C++ name, so
+/// they are looked up once; a libtorch without them leaves every weight plain.
+struct PackedOps {
+  using Scalars = c10::List<std::optional<at::Scalar>>;
+  using ReorderLinear = at::Tensor(const at::Tensor&, std::optional<std::int64_t>);
+  using RunLinear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
+                               Scalars, std::optional<std::string_view>);
+  using RunConv = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, at::IntArrayRef,
+                             at::IntArrayRef, at::IntArrayRef, std::int64_t, std::string_view, Scalars,
+                             std::optional<std::string_view>);
+
+  std::optional<c10::TypedOperatorHandle<ReorderLinear>> reorder_linear;
+  std::optional<c10::TypedOperatorHandle<RunLinear>> run_linear;
+  std::optional<c10::TypedOperatorHandle<RunConv>> run_conv;
+
+  static const PackedOps& get() {
+    static const PackedOps ops;
+    return ops;
+  }
+
+ private:
+  PackedOps() {
+    if (!at::globalContext().userEnabledMkldnn()) return;
+    reorder_linear = find<ReorderLinear>("mkldnn::_reorder_linear_weight");
+    run_linear = find<RunLinear>("mkldnn::_linear_pointwise");
+    run_conv = find<RunConv>("mkldnn::_convolution_pointwise");
+  }
+
+  template <class Signature>
+  static std::optional<c10::TypedOperatorHandle<Signature>> find(const char* name) {
+    const auto schema = c10::Dispatcher::singleton().findSchema({name, ""});
+    if (!schema) return std::nullopt;
+    return schema->typed<Signature>();
+  }
+};
+
+at::Tensor run_packed(const Linear& layer, const at::Tensor& x, std::string_view after, std::string_view algorithm) {
+  const auto bias = layer.bias.defined() ? std::optional(layer.bias) : std::nullopt;
+  return PackedOps::get().run_linear->call(x, layer.packed, bias, after, PackedOps::Scalars(), algorithm);
+}
+
+/// Multiplications below which a plain linear layer is faster. From 20 shapes at one and two threads: at 1.2 million
+/// the packed form takes between 0.8 and 1.1 of the plain one's time, above 3 million at most 0.65.
+constexpr std::int64_t packed_linear_from = 1'200'000;
+
+/// Weights up to this size are packed. Larger ones belong to layers that compute for so long that reordering them at
+/// each call does not show, and whose unpacking would when a picture of another size is asked for.
+constexpr std::int64_t packed_conv_up_to_bytes = 4 << 20;
+
+}  // namespace
 
 void Linear::declare(WeightList& list, const std::string& name, std::int64_t in, std::int64_t out, bool with_bias) {
   list.add(name + ".weight", {out, in}, &weight);
   if (with_bias) list.add(name + ".bias", {out}, &bias);
+}
+
+void Linear::pack(std::int64_t rows) {
+  const auto& ops = PackedOps::get();
+  if (!weight.defined() || !ops.run_linear || !ops.reorder_linear || rows * weight.numel() < packed_linear_from) return;
+  packed = ops.reorder_linear->call(weight, std::nullopt);
+  weight.reset();
+}
+
+at::Tensor Linear::forward(const at::Tensor& x) const {
+  return packed.defined() ? run_packed(*this, x, "none", "") : at::linear(x, weight, bias);
+}
+
+at::Tensor Linear::forward_gelu(const at::Tensor& x) const {
+  return packed.defined() ? run_packed(*this, x, "gelu", "none") : at::gelu(at::linear(x, weight, bias));
 }
 
 void Conv::declare(WeightList& list, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t size,
@@ -17,8 +87,25 @@ void Conv::declare(WeightList& list, const std::string& name, std::int64_t in, s
   list.add(name + ".bias", {out}, &bias);
 }
 
+void Conv::pack(std::int64_t batch, std::int64_t height, std::int64_t width) {
+  if (!weight.defined() || !PackedOps::get().run_conv) return;
+  if (weight.numel() * static_cast<std::int64_t>(sizeof(float)) > packed_conv_up_to_bytes) return;
+  const std::vector<std::int64_t> input = {batch, weight.size(1), height, width};
+  packed = at::mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), {padding, padding}, {stride, stride}, {1, 1}, 1, input);
+  packed_for_ = {batch, height, width};
+  weight.reset();
+}
+
 at::Tensor Conv::forward(const at::Tensor& x) const {
-  return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+  if (!packed.defined()) return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+  if (x.size(0) == packed_for_[0] && x.size(2) == packed_for_[1] && x.size(3) == packed_for_[2]) {
+    const std::vector<std::int64_t> pads = {padding, padding};
+    const std::vector<std::int64_t> strides = {stride, stride};
+    const std::vector<std::int64_t> ones = {1, 1};
+    return PackedOps::get().run_conv->call(x, packed, bias, pads, strides, ones, 1, "none", PackedOps::Scalars(), std::nullopt);
+  }
+  return at::conv2d(x, packed.to_dense().contiguous(at::MemoryFormat::ChannelsLast), bias, {stride, stride},
+                    {padding, padding});
 }
 
 void GroupNorm::declare(WeightList& list, const std::string& name, std::int64_t channels, std::int64_t group_count,
@@ -55,11 +142,17 @@ void ResnetBlock::declare(WeightList& list, const std::string& name, std::int64_
   if (in != out) shortcut.declare(list, name + ".conv_shortcut", in, out, 1);
 }
 
+void ResnetBlock::pack(std::int64_t batch, std::int64_t height, std::int64_t width) {
+  conv1.pack(batch, height, width);
+  conv2.pack(batch, height, width);
+  shortcut.pack(batch, height, width);
+}
+
 at::Tensor ResnetBlock::forward(const at::Tensor& x, const at::Tensor& offset) const {
   auto hidden = conv1.forward(norm1.forward_silu(x));
   if (offset.defined()) hidden.add_(offset.unsqueeze(-1).unsqueeze(-1));
   hidden = conv2.forward(norm2.forward_silu(hidden));
-  return hidden.add_(shortcut.weight.defined() ? shortcut.forward(x) : x);
+  return hidden.add_(shortcut.defined() ? shortcut.forward(x) : x);
 }
 
 at::Tensor to_tokens(const at::Tensor& x) {

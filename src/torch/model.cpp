@@ -152,6 +152,10 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
     GF_TRYV(part.reader.read(part.list, progress));
   }
   model->weights_.commit();
+  // For pictures of the size that the model was trained at.
+  const auto trained = model->unet_->config().sample_size;
+  model->unet_->pack(trained, trained);
+  model->vae_->pack(trained, trained);
   return model;
 }
 

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <tuple>
+#include <utility>
+
 namespace gf::torch {
 namespace {
 
@@ -46,7 +49,9 @@ void Unet::Transformer::declare(WeightList& list, const std::string& name, const
                      {config.cross_attention}, &block.cross_kv.weight);
     block.cross_out.declare(list, part + "attn2.to_out.0", channels, channels);
     block.norm3.declare(list, part + "norm3", channels, block_norm_eps);
-    block.gate_up.declare(list, part + "ff.net.0.proj", channels, 8 * channels);
+    list.add_split(part + "ff.net.0.proj.weight", {8 * channels, channels},
+                   {&block.values.weight, &block.gates.weight});
+    list.add_split(part + "ff.net.0.proj.bias", {8 * channels}, {&block.values.bias, &block.gates.bias});
     block.down.declare(list, part + "ff.net.2", 4 * channels, channels);
   }
   out.declare(list, name + ".proj_out", channels, channels);
@@ -119,6 +124,43 @@ void Unet::declare(WeightList& list) {
   list.add_stacked(offset_biases_, {}, &offsets_.bias);
 }
 
+void Unet::pack(std::int64_t height, std::int64_t width) {
+  constexpr std::int64_t batch = 2;
+  const auto pack_level = [](Level& level, std::int64_t h, std::int64_t w) {
+    for (auto& resnet : level.resnets) resnet.block.pack(batch, h, w);
+    const auto rows = batch * h * w;
+    for (auto& attention : level.attentions) {
+      attention.in.pack(rows);
+      attention.out.pack(rows);
+      for (auto& block : attention.blocks) {
+        // The prompt's keys and values are computed once a run: not worth a second form.
+        for (auto* layer : {&block.self_qkv, &block.self_out, &block.cross_q, &block.cross_out, &block.values,
+                            &block.gates, &block.down}) {
+          layer->pack(rows);
+        }
+      }
+    }
+  };
+  conv_in_.pack(batch, height, width);
+  std::vector<std::pair<std::int64_t, std::int64_t>> sizes = {{height, width}};
+  for (auto& level : down_) {
+    pack_level(level, height, width);
+    if (!level.resample.defined()) continue;
+    level.resample.pack(batch, height, width);
+    height = (height + 1) / 2;
+    width = (width + 1) / 2;
+    sizes.emplace_back(height, width);
+  }
+  pack_level(middle_, height, width);
+  for (auto& level : up_) {
+    std::tie(height, width) = sizes.back();
+    sizes.pop_back();
+    pack_level(level, height, width);
+    if (level.resample.defined()) level.resample.pack(batch, sizes.back().first, sizes.back().second);
+  }
+  conv_out_.pack(batch, height, width);
+}
+
 template <class Visit>
 void Unet::each_block(Visit&& visit) const {
   const auto level_blocks = [&](const Level& level) {
@@ -179,8 +221,8 @@ at::Tensor Unet::run(const TransformerBlock& block, const at::Tensor& input, Pas
   const auto mixed = at::scaled_dot_product_attention(split, prompt.keys, prompt.values);
   x = block.cross_out.forward(mixed.transpose(1, 2).reshape(q.sizes())).add_(x);
 
-  const auto inner = block.gate_up.forward(block.norm3.forward(x)).chunk(2, -1);
-  return block.down.forward(at::gelu(inner[1]).mul_(inner[0])).add_(x);
+  const auto normed = block.norm3.forward(x);
+  return block.down.forward(block.gates.forward_gelu(normed).mul_(block.values.forward(normed))).add_(x);
 }
 
 at::Tensor Unet::run(const Transformer& transformer, const at::Tensor& x, Pass& pass) const {
@@ -206,7 +248,7 @@ at::Tensor Unet::forward(const at::Tensor& sample, const UnetTimes& times, std::
       }
       skips.push_back(x);
     }
-    if (level.resample.weight.defined()) {
+    if (level.resample.defined()) {
       x = level.resample.forward(x);
       skips.push_back(x);
     }
@@ -224,7 +266,7 @@ at::Tensor Unet::forward(const at::Tensor& sample, const UnetTimes& times, std::
       x = run(level.resnets[j], x, pass);
       if (!level.attentions.empty()) x = run(level.attentions[j], x, pass);
     }
-    if (level.resample.weight.defined()) {
+    if (level.resample.defined()) {
       // To the size of the next skip, which is not twice ours where a side was odd on the way down.
       x = level.resample.forward(at::upsample_nearest2d(x, {skips.back().size(2), skips.back().size(3)}));
     }

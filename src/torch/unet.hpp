@@ -37,6 +37,10 @@ class Unet {
   void declare(WeightList& list);
   const UnetConfig& config() const { return config_; }
 
+  /// Lays the weights out for a batch of two (guidance) of latents of this size; others stay possible. Once, after the
+  /// weights were read.
+  void pack(std::int64_t height, std::int64_t width);
+
   /// embeddings: [batch, tokens, cross_attention].
   UnetContext context(const at::Tensor& embeddings) const;
 
@@ -64,7 +68,8 @@ class Unet {
     Linear cross_kv;
     Linear cross_out;
     LayerNorm norm3;
-    Linear gate_up;  // Values above, gates below: GEGLU (Shazeer 2020).
+    Linear values;  // With the gates GEGLU (Shazeer 2020); one tensor in the file, two here, so that the gates' GELU is
+    Linear gates;   // part of their multiplication.
     Linear down;
     std::int64_t heads = 1;
   };

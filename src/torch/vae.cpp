@@ -105,15 +105,30 @@ void Vae::declare(WeightList& list) {
   }
 }
 
+void Vae::pack(std::int64_t height, std::int64_t width) {
+  post_quant_.pack(1, height, width);
+  decoder_.in.pack(1, height, width);
+  decoder_.middle.first.pack(1, height, width);
+  decoder_.middle.second.pack(1, height, width);
+  for (auto& level : decoder_.levels) {
+    for (auto& resnet : level.resnets) resnet.pack(1, height, width);
+    if (!level.resample.defined()) continue;
+    height *= 2;
+    width *= 2;
+    level.resample.pack(1, height, width);
+  }
+  decoder_.out.pack(1, height, width);
+}
+
 at::Tensor Vae::decode(const at::Tensor& latents) const {
   auto x = latents / config_.scaling_factor;
   if (config_.shift_factor != 0) x = x + config_.shift_factor;
   x = x.contiguous(at::MemoryFormat::ChannelsLast);
-  if (post_quant_.weight.defined()) x = post_quant_.forward(x);
+  if (post_quant_.defined()) x = post_quant_.forward(x);
   x = decoder_.middle.forward(decoder_.in.forward(x));
   for (const auto& level : decoder_.levels) {
     for (const auto& resnet : level.resnets) x = resnet.forward(x, {});
-    if (level.resample.weight.defined()) {
+    if (level.resample.defined()) {
       x = level.resample.forward(at::upsample_nearest2d(x, {x.size(2) * 2, x.size(3) * 2}));
     }
   }
@@ -124,10 +139,10 @@ Vae::Distribution Vae::encode(const at::Tensor& image) const {
   auto x = encoder_.in.forward(image.contiguous(at::MemoryFormat::ChannelsLast));
   for (const auto& level : encoder_.levels) {
     for (const auto& resnet : level.resnets) x = resnet.forward(x, {});
-    if (level.resample.weight.defined()) x = level.resample.forward(at::constant_pad_nd(x, {0, 1, 0, 1}));
+    if (level.resample.defined()) x = level.resample.forward(at::constant_pad_nd(x, {0, 1, 0, 1}));
   }
   x = encoder_.out.forward(encoder_.norm_out.forward_silu(encoder_.middle.forward(x)));
-  if (quant_.weight.defined()) x = quant_.forward(x);
+  if (quant_.defined()) x = quant_.forward(x);
   const auto parts = x.chunk(2, 1);
   return {parts[0], parts[1].clamp(-30.0, 20.0)};
 }

@@ -23,6 +23,10 @@ class Vae {
   void declare(WeightList& list);
   const VaeConfig& config() const { return config_; }
 
+  /// Lays the decoder's weights out for latents of this size; other sizes stay possible. Once, after the weights were
+  /// read.
+  void pack(std::int64_t height, std::int64_t width);
+
   /// latents: [batch, latent_channels, h, w], times the scaling factor. Result: [batch, 3, h * factor, w * factor],
   /// about -1 to 1.
   at::Tensor decode(const at::Tensor& latents) const;

@@ -44,7 +44,7 @@ at::ScalarType scalar_type(TensorType type) {
 }  // namespace
 
 void WeightList::add(std::string name, std::vector<std::int64_t> shape, at::Tensor* slot, Layout layout) {
-  weights_.push_back({std::move(name), std::move(shape), slot, 0, 0, layout});
+  weights_.push_back({std::move(name), std::move(shape), slot, 0, 0, {}, layout});
 }
 
 void WeightList::add_stacked(const std::vector<Rows>& parts, std::vector<std::int64_t> trailing_shape,
@@ -55,13 +55,17 @@ void WeightList::add_stacked(const std::vector<Rows>& parts, std::vector<std::in
   for (const auto& part : parts) {
     std::vector<std::int64_t> shape = {part.rows};
     shape.insert(shape.end(), trailing_shape.begin(), trailing_shape.end());
-    weights_.push_back({part.name, std::move(shape), slot, first, total, Layout::plain});
+    weights_.push_back({part.name, std::move(shape), slot, first, total, {}, Layout::plain});
     first += part.rows;
   }
 }
 
+void WeightList::add_split(std::string name, std::vector<std::int64_t> shape, const std::vector<at::Tensor*>& slots) {
+  weights_.push_back({std::move(name), std::move(shape), nullptr, 0, 0, slots, Layout::plain});
+}
+
 void WeightList::expect(std::string name, std::vector<std::int64_t> shape) {
-  weights_.push_back({std::move(name), std::move(shape), nullptr, 0, 0, Layout::plain});
+  weights_.push_back({std::move(name), std::move(shape), nullptr, 0, 0, {}, Layout::plain});
 }
 
 void WeightList::expect_all(const WeightList& other) {
@@ -182,7 +186,7 @@ Result<void> WeightReader::check(const WeightList& list) {
                                shown(weight.name), name_of(place.entry->type)),
                    {}};
     }
-    if (weight.slot != nullptr) {
+    if (weight.slot != nullptr || !weight.parts.empty()) {
       parameters_ += static_cast<std::uint64_t>(place.entry->values());
       memory_bytes_ += static_cast<std::uint64_t>(place.entry->values()) * sizeof(float);
     }
@@ -209,49 +213,66 @@ Result<void> WeightReader::check(const WeightList& list) {
   return success();
 }
 
+Result<void> WeightReader::read_rows(const Place& place, const std::vector<std::int64_t>& shape, std::int64_t first,
+                                     at::Tensor target, std::vector<std::byte>& buffer, LoadProgress& progress) {
+  const auto rows = target.size(0);
+  const auto row_values = product(shape, 1);
+  const auto row_bytes = static_cast<std::uint64_t>(row_values) * bytes_per_value(place.entry->type);
+  const auto start = row_bytes * static_cast<std::uint64_t>(first);
+  if (place.entry->type == TensorType::f32 && target.is_contiguous()) {
+    auto* into = static_cast<std::byte*>(target.data_ptr());
+    const auto all = row_bytes * static_cast<std::uint64_t>(rows);
+    for (std::uint64_t done = 0; done < all; done += portion_bytes) {
+      const auto bytes = std::min(portion_bytes, all - done);
+      GF_TRYV(place.file->read(*place.entry, start + done, std::span(into + done, bytes)));
+      GF_TRYV(progress.advance(bytes));
+    }
+    return success();
+  }
+  // Converted row by row through a small buffer: a whole-tensor copy would double the largest weight.
+  const auto at_once = static_cast<std::int64_t>(portion_bytes / std::max<std::uint64_t>(row_bytes, 1));
+  const auto rows_at_once = std::clamp<std::int64_t>(at_once, 1, std::max<std::int64_t>(rows, 1));
+  buffer.resize(std::max<std::uint64_t>(buffer.size(), row_bytes * static_cast<std::uint64_t>(rows_at_once)));
+  for (std::int64_t row = 0; row < rows; row += rows_at_once) {
+    const auto count = std::min(rows_at_once, rows - row);
+    const auto bytes = row_bytes * static_cast<std::uint64_t>(count);
+    GF_TRYV(place.file->read(*place.entry, start + row_bytes * static_cast<std::uint64_t>(row),
+                             std::span(buffer).first(bytes)));
+    auto portion = shape;
+    portion[0] = count;
+    const auto source =
+        at::from_blob(buffer.data(), portion, at::TensorOptions().dtype(scalar_type(place.entry->type)));
+    target.narrow(0, row, count).copy_(source);
+    GF_TRYV(progress.advance(static_cast<std::uint64_t>(count * row_values) * sizeof(float)));
+  }
+  return success();
+}
+
 Result<void> WeightReader::read(const WeightList& list, LoadProgress& progress) {
   std::vector<std::byte> buffer;
   const auto float_options = at::TensorOptions().dtype(at::kFloat);
   for (std::size_t i = 0; i < list.weights_.size(); ++i) {
     const auto& weight = list.weights_[i];
-    if (weight.slot == nullptr) continue;
     const auto& place = places_[i];
-    if (!weight.slot->defined()) {
-      auto shape = weight.shape;
-      if (weight.total_rows != 0) shape[0] = weight.total_rows;
-      *weight.slot = at::empty(
-          shape, float_options,
-          weight.layout == Layout::channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-    }
-    auto target = weight.total_rows == 0 ? *weight.slot : weight.slot->narrow(0, weight.first_row, weight.shape[0]);
-
-    if (place.entry->type == TensorType::f32 && target.is_contiguous()) {
-      auto* into = static_cast<std::byte*>(target.data_ptr());
-      for (std::uint64_t first = 0; first < place.entry->bytes; first += portion_bytes) {
-        const auto bytes = std::min(portion_bytes, place.entry->bytes - first);
-        GF_TRYV(place.file->read(*place.entry, first, std::span(into + first, bytes)));
-        GF_TRYV(progress.advance(bytes));
+    if (weight.slot != nullptr) {
+      if (!weight.slot->defined()) {
+        auto shape = weight.shape;
+        if (weight.total_rows != 0) shape[0] = weight.total_rows;
+        const bool last = weight.layout == Layout::channels_last;
+        *weight.slot =
+            at::empty(shape, float_options, last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
       }
-      continue;
+      const auto target =
+          weight.total_rows == 0 ? *weight.slot : weight.slot->narrow(0, weight.first_row, weight.shape[0]);
+      GF_TRYV(read_rows(place, weight.shape, 0, target, buffer, progress));
     }
-    // Converted row by row through a small buffer: a whole-tensor copy would double the largest weight.
-    const auto rows = weight.shape[0];
-    const auto row_values = product(weight.shape, 1);
-    const auto row_bytes = static_cast<std::uint64_t>(row_values) * bytes_per_value(place.entry->type);
-    const auto rows_at_once = std::clamp<std::int64_t>(
-        static_cast<std::int64_t>(portion_bytes / std::max<std::uint64_t>(row_bytes, 1)), 1, rows);
-    buffer.resize(std::max<std::uint64_t>(buffer.size(), row_bytes * static_cast<std::uint64_t>(rows_at_once)));
-    for (std::int64_t row = 0; row < rows; row += rows_at_once) {
-      const auto count = std::min(rows_at_once, rows - row);
-      const auto bytes = row_bytes * static_cast<std::uint64_t>(count);
-      GF_TRYV(
-          place.file->read(*place.entry, row_bytes * static_cast<std::uint64_t>(row), std::span(buffer).first(bytes)));
-      auto shape = weight.shape;
-      shape[0] = count;
-      const auto source =
-          at::from_blob(buffer.data(), shape, at::TensorOptions().dtype(scalar_type(place.entry->type)));
-      target.narrow(0, row, count).copy_(source);
-      GF_TRYV(progress.advance(static_cast<std::uint64_t>(count * row_values) * sizeof(float)));
+    auto part_shape = weight.shape;
+    if (!weight.parts.empty()) part_shape[0] /= static_cast<std::int64_t>(weight.parts.size());
+    std::int64_t first = 0;
+    for (auto* part : weight.parts) {
+      *part = at::empty(part_shape, float_options);
+      GF_TRYV(read_rows(place, weight.shape, first, *part, buffer, progress));
+      first += part_shape[0];
     }
   }
   for (const auto& file : files_) {

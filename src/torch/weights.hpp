@@ -34,6 +34,9 @@ class WeightList {
   };
   void add_stacked(const std::vector<Rows>& parts, std::vector<std::int64_t> trailing_shape, at::Tensor* slot);
 
+  /// One tensor of the file cut into equal parts along its rows, each in storage of its own.
+  void add_split(std::string name, std::vector<std::int64_t> shape, const std::vector<at::Tensor*>& slots);
+
   /// A tensor that the file must have and that is not taken into memory.
   void expect(std::string name, std::vector<std::int64_t> shape);
   /// Everything that `other` declares, as if by expect.
@@ -53,7 +56,8 @@ class WeightList {
     std::vector<std::int64_t> shape;
     at::Tensor* slot = nullptr;  // nullptr: expected only.
     std::int64_t first_row = 0;
-    std::int64_t total_rows = 0;  // 0: the whole tensor is this weight.
+    std::int64_t total_rows = 0;     // 0: the slot holds this weight alone.
+    std::vector<at::Tensor*> parts;  // Not empty: the slots of a split weight; slot is then nullptr.
     Layout layout = Layout::plain;
   };
   struct Alias {
@@ -95,6 +99,9 @@ class WeightReader {
     const Safetensors* file = nullptr;
     const TensorEntry* entry = nullptr;
   };
+  /// Reads rows [first, first + rows of target) of the tensor, converted, into target.
+  static Result<void> read_rows(const Place& place, const std::vector<std::int64_t>& shape, std::int64_t first,
+                                at::Tensor target, std::vector<std::byte>& buffer, LoadProgress& progress);
   Place find(const WeightList& list, const std::string& name, std::vector<std::string>& used) const;
 
   std::string folder_;
