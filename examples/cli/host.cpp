@@ -22,7 +22,8 @@ void on_interrupt(int) { interrupt_seen = 1; }
 
 void on_log(void*, const gf_log_record* record, const char* module, const char* message) {
   static constexpr const char* names[] = {"", "error", "warning", "info", "debug"};
-  std::fprintf(stderr, "gameforge: %s: %s: %s\n", record->level < 5 ? names[record->level] : "log", module, message);
+  (void)std::fprintf(stderr, "gameforge: %s: %s: %s\n", record->level < 5 ? names[record->level] : "log", module,
+                     message);
 }
 
 constexpr std::int64_t look_around_us = 100'000;  // How late Ctrl-C may be noticed.

@@ -25,9 +25,9 @@ int report(const command::Failure& failure, bool json) {
                            {"retryable", known && row.retryable != 0},
                            {"hint", hint}}}});
   }
-  std::fprintf(stderr, "gameforge: %s\n",
-               failure.message.empty() ? gf_status_name(failure.status) : failure.message.c_str());
-  if (!hint.empty() && failure.status != GF_ERR_CANCELLED) std::fprintf(stderr, "  %s\n", hint.c_str());
+  (void)std::fprintf(stderr, "gameforge: %s\n",
+                     failure.message.empty() ? gf_status_name(failure.status) : failure.message.c_str());
+  if (!hint.empty() && failure.status != GF_ERR_CANCELLED) (void)std::fprintf(stderr, "  %s\n", hint.c_str());
   return group_of(failure.status);
 }
 
@@ -46,9 +46,7 @@ int run(command::Chosen& chosen) {
   return chosen.exit_code;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int parse_and_run(int argc, char** argv) {
   CLI::App app(
       "gameforge generates game assets: 2D sprites and tiles from a prompt, with a diffusion model that runs on this "
       "machine.",
@@ -81,4 +79,15 @@ int main(int argc, char** argv) {
   }
   command::install_interrupt();
   return run(chosen);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const std::exception& error) {
+    (void)std::fprintf(stderr, "gameforge: %s\n", error.what());
+    return group_of(GF_ERR_INTERNAL);
+  }
 }

@@ -43,16 +43,16 @@ void Progress::show(const gf_event& event) {
   const auto filled =
       event.total == 0 ? 0 : std::min<std::uint64_t>(bar_cells * std::uint64_t{event.step} / event.total, bar_cells);
   // ESC [K clears what a longer line has left.
-  std::fprintf(stderr, "\r[%s%s] %s\033[K", std::string(filled, '#').c_str(),
-               std::string(bar_cells - filled, '.').c_str(), what.c_str());
-  std::fflush(stderr);
+  (void)std::fprintf(stderr, "\r[%s%s] %s\033[K", std::string(filled, '#').c_str(),
+                     std::string(bar_cells - filled, '.').c_str(), what.c_str());
+  (void)std::fflush(stderr);
   shown_ = true;
 }
 
 void Progress::clear() {
   if (!shown_) return;
-  std::fputs("\r\033[K", stderr);
-  std::fflush(stderr);
+  (void)std::fputs("\r\033[K", stderr);
+  (void)std::fflush(stderr);
   shown_ = false;
 }
 

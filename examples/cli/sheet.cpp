@@ -82,6 +82,7 @@ void make_sheet(const Options& options) {
   }
 
   std::vector<gf_image*> handles;
+  handles.reserve(images.size());
   for (const auto& image : images) handles.push_back(image.get());
   gf_image* laid_out = nullptr;
   check(gf_image_grid(handles.data(), count, columns, options.gap, 0x1A1C22FF, &laid_out));

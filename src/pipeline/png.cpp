@@ -61,19 +61,20 @@ void on_png_flush(png_structp) {}
 /// Everything between setjmp and a possible longjmp. Only trivial locals live here, and none changes after setjmp, so
 /// that the jump is defined (C++ [csetjmp.syn], C11 7.13.2.1).
 bool run_libpng(Encoding* encoding) noexcept {
-  png_structp const png = png_create_write_struct(PNG_LIBPNG_VER_STRING, encoding, on_png_error, on_png_warning);
+  png_struct* const png = png_create_write_struct(PNG_LIBPNG_VER_STRING, encoding, on_png_error, on_png_warning);
   if (png == nullptr) {
     encoding->out_of_memory = encoding->message[0] == '\0';  // Else: another libpng than that of the headers was found.
     return false;
   }
-  png_infop const info = png_create_info_struct(png);
+  png_info* const info = png_create_info_struct(png);
   if (info == nullptr) {
     encoding->out_of_memory = true;
     png_structp dying = png;
     png_destroy_write_struct(&dying, nullptr);
     return false;
   }
-  if (setjmp(png_jmpbuf(png)) != 0) {
+  // libpng has no other way to tell of an error.
+  if (setjmp(png_jmpbuf(png)) != 0) {  // NOLINT(cert-err52-cpp)
     png_structp dying_png = png;
     png_infop dying_info = info;
     png_destroy_write_struct(&dying_png, &dying_info);
@@ -153,7 +154,11 @@ Result<std::vector<std::uint8_t>> encode_png(const Image& image, const PngOption
     encoding.has_text = true;
     auto latin = as_latin1(text);
     encoding.text_is_latin = latin.has_value();
-    encoding.text = latin ? std::move(*latin) : text;
+    if (latin) {
+      encoding.text = std::move(*latin);
+    } else {
+      encoding.text = text;
+    }
   }
   encoding.opaque = true;
   for (std::size_t i = 3; i < image.rgba.size() && encoding.opaque; i += 4) encoding.opaque = image.rgba[i] == 255;

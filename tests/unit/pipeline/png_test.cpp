@@ -44,7 +44,7 @@ void decode_into(const std::vector<std::uint8_t>& bytes, Decoded* out, std::vect
   png_infop info = png_create_info_struct(png);
   source->bytes = &bytes;
   source->position = 0;
-  if (setjmp(png_jmpbuf(png)) == 0) {
+  if (setjmp(png_jmpbuf(png)) == 0) {  // NOLINT(cert-err52-cpp): libpng has no other way.
     png_set_read_fn(png, source, [](png_structp reader, png_bytep to, std::size_t count) {
       auto* from = static_cast<Source*>(png_get_io_ptr(reader));
       if (from->bytes->size() - from->position < count) png_error(reader, "the bytes end early");
