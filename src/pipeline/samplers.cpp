@@ -15,12 +15,9 @@ using namespace std::string_view_literals;
 // Names of stable-diffusion-webui 1.10 (modules/sd_samplers_kdiffusion.py), ComfyUI (comfy/samplers.py), diffusers 0.42
 // (the classes of a scheduler_config.json) and InvokeAI ("k_...").
 constexpr std::array euler_spellings = {"k_euler"sv, "eulerdiscretescheduler"sv, "euler_discrete"sv, "sample_euler"sv};
-constexpr std::array euler_a_spellings = {"euler_ancestral"sv,
-                                          "k_euler_a"sv,
-                                          "k_euler_ancestral"sv,
-                                          "eulerancestraldiscretescheduler"sv,
-                                          "euler_ancestral_discrete"sv,
-                                          "sample_euler_ancestral"sv};
+constexpr std::array euler_a_spellings = {"euler_ancestral"sv,          "k_euler_a"sv,
+                                          "k_euler_ancestral"sv,        "eulerancestraldiscretescheduler"sv,
+                                          "euler_ancestral_discrete"sv, "sample_euler_ancestral"sv};
 constexpr std::array sampler_rows = {
     NamedChoice{"euler", "Euler", euler_spellings},
     NamedChoice{"euler_a", "Euler a", euler_a_spellings},
@@ -85,9 +82,8 @@ Result<SamplerChoice> find_sampler(std::string_view text) {
       if (row != nullptr && schedule != nullptr) return SamplerChoice{row->name, schedule->name};
     }
   }
-  return Error{Status::unsupported,
-               fmt::format("sampler {} is unknown; known are {}", shown(text), names_of(sampler_rows)),
-               {}};
+  return Error{
+      Status::unsupported, fmt::format("sampler {} is unknown; known are {}", shown(text), names_of(sampler_rows)), {}};
 }
 
 Result<std::string_view> find_schedule(std::string_view text) {

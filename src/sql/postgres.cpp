@@ -20,7 +20,8 @@ namespace {
   X(PQconnectdbParams)                                                                                                \
   X(PQstatus)                                                                                                         \
   X(PQerrorMessage)                                                                                                   \
-  X(PQfinish) X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQexecParams) X(PQresultStatus) X(PQresultErrorField)        \
+  X(PQfinish)                                                                                                         \
+  X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQexecParams) X(PQresultStatus) X(PQresultErrorField)                    \
       X(PQresultErrorMessage) X(PQclear) X(PQntuples) X(PQnfields) X(PQfname) X(PQftype) X(PQgetvalue) X(PQgetlength) \
           X(PQgetisnull) X(PQtransactionStatus) X(PQbackendPID) X(PQgetCancel) X(PQcancel) X(PQfreeCancel)            \
               X(PQsetNoticeReceiver) X(PQputCopyEnd) X(PQgetResult) X(PQparameterStatus)
