@@ -186,11 +186,12 @@ Result<void> update_record(sql::Connection& connection, const Record& record) {
                               optional_text(record.objects), optional_text(record.note), record.id});
 }
 
-Result<void> update_sums(sql::Connection& connection, const Record& record) {
+Result<void> update_sums(sql::Connection& connection, const Record& record, const std::string& down_sql) {
   return connection.execute(
-      "UPDATE gameforge_migrations SET checksum = $1, token_sum = $2, note = $3, name = $4, label = $5 WHERE id = $6",
+      "UPDATE gameforge_migrations SET checksum = $1, token_sum = $2, note = $3, name = $4, label = $5, down_sql = $6 "
+      "WHERE id = $7",
       std::vector<sql::Value>{record.checksum, record.token_sum, optional_text(record.note), record.name, record.label,
-                              record.id});
+                              optional_text(down_sql), record.id});
 }
 
 Result<std::string> recorded_down(sql::Connection& connection, std::int64_t id) {

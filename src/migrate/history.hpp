@@ -70,8 +70,8 @@ Result<std::int64_t> add_record(sql::Connection& connection, const Record& recor
                                 bool touched);
 /// Writes state, duration, progress, in_flight, objects and note of the row with record.id.
 Result<void> update_record(sql::Connection& connection, const Record& record);
-/// Writes sums, names and note of the row with record.id: an accepted edit.
-Result<void> update_sums(sql::Connection& connection, const Record& record);
+/// Writes sums, names, note and the text that undoes it of the row with record.id: an accepted edit.
+Result<void> update_sums(sql::Connection& connection, const Record& record, const std::string& down_sql);
 Result<std::string> recorded_down(sql::Connection& connection, std::int64_t id);
 /// The highest id beyond `known`, or `known`.
 Result<std::int64_t> newest_id(sql::Connection& connection, std::int64_t known);

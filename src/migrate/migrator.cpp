@@ -377,7 +377,8 @@ Result<void> Migrator::repair(Repair verb, std::int64_t version, const std::stri
         told.direction = "up";
         told.reason = "edit accepted";
         told.done = true;
-        return update_sums(*connection, accepted);
+        GF_TRY(const auto down, file->down(connection->dialect(), settings_.variables));
+        return update_sums(*connection, accepted, down_text_for_record(*file, down));
       }
       case Repair::mark_applied:
         if (record != nullptr && open_record == nullptr) {

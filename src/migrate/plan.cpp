@@ -341,6 +341,12 @@ Result<Plan> make_plan(const PlanInput& input, const Goal& goal) {
     // What follows is planned against the records as they will be.
     History after = input.history;
     const auto& record = after.rows[*after.unfinished];
+    if (record.direction == "up") {
+      // The file may have changed behind what is done; whether it may is judged when it is resumed.
+      auto& resumed = after.rows[*after.unfinished];
+      resumed.checksum = plan.steps.front().text().checksum;
+      resumed.name = plan.steps.front().text().name;
+    }
     if (record.direction == "up" && record.version != 0) {
       after.by_version[record.version] = *after.unfinished;
       after.applied.push_back(*after.unfinished);

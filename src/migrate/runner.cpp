@@ -693,6 +693,12 @@ Result<void> Runner::run_outside_locked(Step& step, Report& report, Record recor
     if (auto settled = settle_in_flight(step, record, report); !settled) {
       return failed(step, settled.error(), report, "");
     }
+    if (step.direction == "up") {
+      record.checksum = step.text().checksum;
+      record.token_sum = step.text().token_sum(dialect);
+      GF_TRY(const auto section, step.text().down(dialect, settings_.variables));
+      GF_TRYV(update_sums(connection_, record, down_text_for_record(step.text(), section)));
+    }
     record.state = "running";
     record.note.clear();
     GF_TRYV(update_record(connection_, record));
