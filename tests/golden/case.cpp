@@ -1,5 +1,7 @@
 #include "case.hpp"
 
+#include "file_host.hpp"
+
 #include <fmt/format.h>
 
 #include <cmath>
@@ -17,60 +19,9 @@ T value_or_throw(gf::Result<T> result) {
   return std::move(result).assume_value();
 }
 
-// The host's side of the seam over base's files. A gf_backend_file is a ReadFile.
-
-void put_error(gf_backend_error* out, const gf::Error& error) {
-  if (out == nullptr) return;
-  out->status = static_cast<std::int32_t>(error.status);
-  std::snprintf(out->message, sizeof out->message, "%s", error.message.c_str());
-}
-
-std::int32_t answer(gf_backend_error* out, const gf::Result<void>& result) {
-  if (result.has_value()) return 0;
-  put_error(out, result.error());
-  return static_cast<std::int32_t>(result.error().status);
-}
-
-gf::ReadFile& of(gf_backend_file* file) { return *reinterpret_cast<gf::ReadFile*>(file); }
-
-std::uint64_t reserved_bytes = 0;
-
-gf_backend_host make_table() {
-  gf_backend_host table{};
-  table.struct_size = sizeof table;
-  table.abi_version = GF_BACKEND_ABI_VERSION;
-  table.log = [](void*, std::uint32_t, const char*, const char* message) { host_log().emplace_back(message); };
-  table.log_enabled = [](void*, std::uint32_t) -> std::uint32_t { return 1; };
-  table.now_us = [](void*) -> std::int64_t { return 0; };
-  table.reserve = [](void*, std::uint32_t, std::uint32_t, std::uint64_t bytes, gf_backend_error*) -> std::int32_t {
-    reserved_bytes += bytes;
-    return 0;
-  };
-  table.commit = [](void*, std::uint32_t, std::uint32_t, std::uint64_t) {};
-  table.release = [](void*, std::uint32_t, std::uint32_t, std::uint64_t bytes, std::uint32_t) {
-    reserved_bytes -= bytes;
-  };
-  table.file_open = [](void*, const char* path, gf_backend_file** file, gf_backend_file_stamp* stamp,
-                       gf_backend_error* error) -> std::int32_t {
-    auto opened = gf::ReadFile::open(path);
-    if (!opened.has_value()) {
-      put_error(error, opened.error());
-      return static_cast<std::int32_t>(opened.error().status);
-    }
-    auto* kept = new gf::ReadFile(std::move(opened).assume_value());
-    stamp->bytes = kept->size();
-    *file = reinterpret_cast<gf_backend_file*>(kept);
-    return 0;
-  };
-  table.file_read = [](void*, gf_backend_file* file, std::uint64_t offset, void* into, std::uint64_t bytes,
-                       gf_backend_error* error) {
-    return answer(error, of(file).read_at(offset, {static_cast<std::byte*>(into), bytes}));
-  };
-  table.file_check = [](void*, gf_backend_file* file, gf_backend_error* error) {
-    return answer(error, of(file).check_unchanged());
-  };
-  table.file_close = [](void*, gf_backend_file* file) { delete &of(file); };
-  return table;
+support::FileHost& file_host() {
+  static support::FileHost host;
+  return host;
 }
 
 }  // namespace
@@ -179,14 +130,10 @@ const std::string& root() {
   return folder;
 }
 
-std::vector<std::string>& host_log() {
-  static std::vector<std::string> lines;
-  return lines;
-}
+std::vector<std::string> take_host_log() { return file_host().take_log(); }
 
 const gf::torch::Host& host() {
-  static const gf_backend_host table = make_table();
-  static const gf::torch::Host wrapped(&table);
+  static const gf::torch::Host wrapped(file_host().table());
   return wrapped;
 }
 

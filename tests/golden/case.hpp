@@ -70,7 +70,7 @@ const std::string& root();
 
 /// A host table over plain files, for the loaders; its log goes to a list.
 const gf::torch::Host& host();
-std::vector<std::string>& host_log();
+std::vector<std::string> take_host_log();
 /// A call that is never cancelled, on two threads.
 const gf::torch::Call& call();
 

@@ -88,7 +88,6 @@ Outcome components(const Case& golden) {
   for (const auto& row : golden.params().at("folders")) {
     const auto folder = gf::join_path(root(), row.at("folder").get<std::string>());
     const auto expected = row.at("expected").get<std::string>();
-    host_log().clear();
     const auto opened = [&]() -> gf::Result<std::vector<std::string>> {
       const auto path = gf::join_path(folder, "config.json");
       GF_TRY(const auto text, host().read_text(path, 1 << 20));
