@@ -406,9 +406,9 @@ static void lock_dies(const Place& place) {
                          : "create table a (x int);\nselect pg_sleep(60);");
   auto first = place.start({"run", "--no-checks"});
   // Until it holds the lock.
+  bool held = false;
   for (int i = 0; i < 400; ++i) {
     const auto connection = place.connect();
-    bool held = false;
     if (place.sqlite()) {
       held = connection->execute("begin immediate").has_error();
     } else {
@@ -422,6 +422,7 @@ static void lock_dies(const Place& place) {
     if (held) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
+  REQUIRE(held);
   first->signal(SIGKILL);
   REQUIRE(first->wait(5'000'000));
   if (!place.sqlite()) {
