@@ -100,7 +100,7 @@ install(CODE [[
     LIBRARIES ${objects}
     RESOLVED_DEPENDENCIES_VAR resolved
     UNRESOLVED_DEPENDENCIES_VAR unresolved
-    PRE_EXCLUDE_REGEXES "^(libc|libm|libdl|librt|libpthread|libstdc\\+\\+|libgcc_s|ld-linux.*)\\.so"
+    PRE_EXCLUDE_REGEXES "^(libc|libm|libdl|librt|libpthread|libutil|libstdc\\+\\+|libgcc_s|ld-linux.*)\\.so"
     POST_EXCLUDE_REGEXES "^${folder}/")
   if(unresolved)
     message(FATAL_ERROR "The bundle needs what was not found: ${unresolved}")
