@@ -17,6 +17,9 @@ std::uint32_t usable_cores() noexcept;
 std::uint64_t peak_resident_bytes() noexcept;
 std::uint64_t resident_bytes() noexcept;
 
+/// Memory of the machine in bytes; 0 when unknown.
+std::uint64_t physical_memory_bytes() noexcept;
+
 /// How a thread of ours lives in a host's process: every signal blocked, and floating-point environment of its own
 /// (hosts set flush-to-zero and rounding modes, and threads inherit them). The first line of every thread function.
 void adopt_thread_manners(const char* name) noexcept;

@@ -50,6 +50,12 @@ std::uint64_t resident_bytes() noexcept {
   return std::strtoull(second, nullptr, 10) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+std::uint64_t physical_memory_bytes() noexcept {
+  const auto pages = sysconf(_SC_PHYS_PAGES);
+  const auto page = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page) : 0;
+}
+
 void adopt_thread_manners(const char* name) noexcept {
   sigset_t all;
   sigfillset(&all);

@@ -1,1 +1,589 @@
 #include "engine/engine.hpp"
+
+#include "base/json.hpp"
+#include "base/platform.hpp"
+#include "base/utf8.hpp"
+#include "engine/state.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <iterator>
+#include <system_error>
+#include <utility>
+
+namespace gf::engine {
+namespace {
+
+Error closed() { return Error{Status::invalid_handle, "the engine is closed", {}}; }
+
+Result<std::chrono::steady_clock::time_point> deadline_after(std::int64_t timeout_us) {
+  if (timeout_us < 0) {
+    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
+  }
+  // A hundred years are as good as any longer time, and cannot overflow the clock.
+  constexpr std::int64_t longest_us = 100LL * 365 * 24 * 3600 * 1'000'000;
+  return std::chrono::steady_clock::now() + std::chrono::microseconds(std::min(timeout_us, longest_us));
+}
+
+}  // namespace
+
+Engine::State::State(EngineOptions checked_options, const Clock& used_clock, pipeline::Ledger& used_ledger)
+    : options(std::move(checked_options)),
+      clock(used_clock),
+      ledger(used_ledger),
+      opened_us(used_clock.now_us()),
+      log(options.log_level, used_clock),
+      folders(options.model_folders, options.allow_model_paths),
+      queue(options.queue_limit) {
+  jobs.reserve(std::min<std::size_t>(std::size_t{options.queue_limit} + options.retained_job_count, 4096));
+}
+
+Engine::State::~State() = default;
+
+Result<std::shared_ptr<Job>> Engine::State::find(const JobId& id) const {
+  if (closing) return closed();
+  const auto found = jobs.find(id);
+  if (found == jobs.end()) {
+    return Error{Status::not_found, fmt::format("job {} is unknown, or no longer kept", to_text(id)), {}};
+  }
+  return found->second;
+}
+
+void Engine::State::raise_cancel(const std::shared_ptr<Job>& job, CancelWish wish) {
+  if (is_over(job->info.state) || job->cancel >= wish) return;
+  job->cancel = wish;
+  // One visit of the intake thread is enough: who is woken reads the newest wish.
+  if (job->cancel_item.empty()) return;
+  job->cancel_item.front().job = job;
+  intake.splice(intake.begin(), job->cancel_item);
+  intake_changed.notify_one();
+}
+
+void Engine::State::leave(bool is_producer) {
+  {
+    const std::lock_guard lock(mutex);
+    if (is_producer) --producers;
+    --threads;
+    events_changed.notify_all();
+    threads_changed.notify_all();
+  }
+}
+
+void Engine::State::run_event_callback() {
+  {
+    const std::lock_guard lock(mutex);
+    event_thread = std::this_thread::get_id();
+  }
+  for (;;) {
+    std::optional<Event> event;
+    {
+      std::unique_lock lock(mutex);
+      events_changed.wait(lock, [this] { return muted || !events.empty() || producers == 0; });
+      if (muted) return;
+      event = take_event();
+      if (!event) return;
+    }
+    try {
+      options.event_callback(*event);
+    } catch (...) {
+      note(LogLevel::error, [] { return "the event callback threw"; });
+    }
+  }
+}
+
+void Engine::State::run_log_callback() {
+  {
+    const std::lock_guard lock(mutex);
+    log_thread = std::this_thread::get_id();
+  }
+  for (;;) {
+    const auto seen = log.signal();
+    const bool last = log_writers == 0;  // Read before the ring: what they wrote is then in it.
+    bool more = true;
+    while (more) {
+      {
+        const std::lock_guard lock(mutex);
+        if (muted) return;
+      }
+      LogLine line;
+      more = log.poll([&](const LogLine& next) {
+        line = next;
+        return true;
+      });
+      if (!more) break;
+      try {
+        options.log_callback(line);
+      } catch (...) {  // NOLINT(bugprone-empty-catch): whom should a log tell?
+      }
+    }
+    if (last) return;
+    log.wait(seen);
+  }
+}
+
+Engine::Engine(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+Result<std::shared_ptr<Engine>> Engine::open(EngineOptions options) {
+  GF_TRY(auto used, checked(std::move(options)));
+  const auto& clock = *used.clock;
+  auto& ledger = *used.ledger;
+  auto state = std::make_shared<State>(std::move(used), clock, ledger);
+  std::shared_ptr<Engine> engine(new Engine(state));
+
+  // Counts a thread before it runs, and back when it could not be started.
+  const auto start = [&](const char* name, bool is_producer, bool writes_log, auto body) {
+    engine->threads_.reserve(engine->threads_.size() + 1);
+    {
+      const std::lock_guard lock(state->mutex);
+      ++state->threads;
+      if (is_producer) ++state->producers;
+    }
+    if (writes_log) ++state->log_writers;
+    const auto ended = [is_producer, writes_log](State& of) {
+      if (writes_log && --of.log_writers == 0) of.log.wake();
+      of.leave(is_producer);
+    };
+    try {
+      engine->threads_.push_back(start_thread(name, [state, body, ended] {
+        body(*state);
+        ended(*state);
+      }));
+    } catch (...) {
+      ended(*state);
+      throw;
+    }
+  };
+  // The desk ends with the last executor and callbacks with the last that feeds them, so they must not find nobody
+  // there.
+  auto missing = state->options.executor_count;
+  state->executors = missing;
+  try {
+    start("gf-desk", true, true, [](State& of) { of.run_desk(); });
+    for (std::uint32_t index = 0; missing != 0; ++index) {
+      start("gf-executor", false, true, [index](State& of) { of.run_executor(index); });
+      --missing;
+    }
+    start("gf-intake", true, true, [](State& of) { of.run_intake(); });
+    if (state->options.event_callback) start("gf-events", false, true, [](State& of) { of.run_event_callback(); });
+    if (state->options.log_callback && state->options.log_level != LogLevel::off) {
+      start("gf-log", false, false, [](State& of) { of.run_log_callback(); });
+    }
+  } catch (...) {
+    // ~Engine ends those that run; what they wait for and nobody else would do is done here.
+    state->queue.close();
+    {
+      const std::lock_guard lock(state->mail_mutex);
+      state->executors -= missing;
+      state->mail_changed.notify_all();
+    }
+    try {
+      throw;
+    } catch (const std::system_error& error) {
+      return Error{Status::io_error, fmt::format("a thread could not be started: {}", error.what()), {}};
+    }
+  }
+  state->note(LogLevel::info, [&] {
+    return fmt::format("opened with {} executors of {} threads", state->options.executor_count,
+                       state->options.thread_count);
+  });
+  return engine;
+}
+
+bool Engine::begin_close() {
+  auto& state = *state_;
+  if (std::exchange(state.closing, true)) return false;
+  for (const auto& [id, job] : state.jobs) {
+    if (!is_over(job->info.state)) job->cancel = CancelWish::now;
+    job->over.notify_all();
+  }
+  state.intake_changed.notify_all();
+  state.events_changed.notify_all();
+  return true;
+}
+
+Result<void> Engine::close(std::int64_t timeout_us) {
+  GF_TRY(const auto deadline, deadline_after(timeout_us));
+  auto& state = *state_;
+  {
+    const std::lock_guard lock(state.mutex);
+    const auto self = std::this_thread::get_id();
+    if (self == state.event_thread || self == state.log_thread) {
+      return Error{Status::wrong_state, "the engine cannot be closed from inside one of its callbacks", {}};
+    }
+    if (!begin_close()) return closed();
+  }
+  bool ended = false;
+  {
+    std::unique_lock lock(state.mutex);
+    ended = state.threads_changed.wait_until(lock, deadline, [&] { return state.threads == 0; });
+    // From here on the host may free what its callbacks use.
+    state.muted = true;
+    state.events_changed.notify_all();
+  }
+  state.log.wake();
+  for (auto& thread : threads_) {
+    if (ended) {
+      thread.join();
+    } else {
+      thread.detach();
+    }
+  }
+  threads_.clear();
+  if (!ended) {
+    return Error{
+        Status::timed_out,
+        fmt::format("threads of the engine are still ending after {} us; they end behind this call", timeout_us),
+        {}};
+  }
+  // All threads are gone: models and backend go now, and not with the last share that a call holds.
+  decltype(state.models) models;
+  std::shared_ptr<pipeline::Backend> seen;
+  std::unordered_map<JobId, std::shared_ptr<Job>, State::IdHash> jobs;
+  std::list<std::shared_ptr<Job>> finished;
+  {
+    const std::lock_guard lock(state.mutex);
+    models.swap(state.models);
+    seen.swap(state.backend_seen);
+    jobs.swap(state.jobs);
+    finished.swap(state.finished);
+    state.events.clear();
+    state.intake.clear();
+  }
+  jobs.clear();
+  finished.clear();
+  models.clear();
+  seen.reset();
+  const std::lock_guard lock(state.backend_mutex);
+  state.backend.reset();
+  return success();
+}
+
+Engine::~Engine() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    begin_close();
+    state_->muted = true;
+    state_->events_changed.notify_all();
+  }
+  state_->log.wake();
+  for (auto& thread : threads_) thread.detach();
+}
+
+std::optional<Event> Engine::poll_event() {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->options.event_callback) return std::nullopt;
+  return state_->take_event();
+}
+
+Result<std::optional<Event>> Engine::wait_event(std::int64_t timeout_us) {
+  GF_TRY(const auto deadline, deadline_after(timeout_us));
+  auto& state = *state_;
+  std::unique_lock lock(state.mutex);
+  const bool polled = !state.options.event_callback;
+  state.events_changed.wait_until(lock, deadline, [&] { return state.closing || (polled && !state.events.empty()); });
+  if (state.closing) return closed();
+  return polled ? state.take_event() : std::nullopt;
+}
+
+bool Engine::poll_log(const std::function<bool(const LogLine&)>& take) {
+  if (state_->options.log_callback) return false;
+  return state_->log.poll(take);
+}
+
+Result<JobId> Engine::take_in(JobKind kind, pipeline::Request request) {
+  auto& state = *state_;
+  // All that may run out of memory comes first, also what only the job's end needs.
+  auto job = std::make_shared<Job>();
+  job->kind = kind;
+  job->host_tag = request.host_tag;
+  job->initial_latent_count = request.initial_latents.size();
+  job->submitted_us = state.clock.now_us();
+  auto& info = job->info;
+  info.host_tag = request.host_tag;
+  if (kind == JobKind::generate) {
+    info.image_count = request.image_count;
+    info.width_px = request.width_px;
+    info.height_px = request.height_px;
+    info.seed = request.seed;
+    for (auto* images : {&job->images, &job->spare_images, &job->mail.images}) images->reserve(request.image_count);
+    if (request.keep_latents) {
+      for (auto* latents : {&job->latents, &job->spare_latents, &job->mail.latents}) {
+        latents->reserve(request.image_count);
+      }
+    }
+  }
+  job->request = std::make_shared<pipeline::Request>(std::move(request));
+  // accepted or rejected, started, progress, image, and one that ends it.
+  job->spare_events.resize(5);
+  job->cancel_item.push_back({IntakeItem::Kind::cancel, nullptr, nullptr});
+  job->finished_place.push_back(job);
+  std::list<IntakeItem> item;
+  item.push_back({IntakeItem::Kind::judge, job, nullptr});
+  job->id = state.ids.make(state.clock.unix_us(), random_bits());
+
+  // A job that is not taken in must not keep itself alive.
+  struct Untie {
+    Job* of;
+    ~Untie() {
+      if (of != nullptr) of->finished_place.clear();
+    }
+  } untie{job.get()};
+  {
+    const std::lock_guard lock(state.mutex);
+    if (state.closing) return Error{Status::shutting_down, "the engine is being closed", {}};
+    if (state.waiting >= state.options.queue_limit) {
+      return Error{Status::queue_full,
+                   fmt::format("{} jobs wait already, which is the queue_limit", state.options.queue_limit),
+                   {}};
+    }
+    state.jobs.emplace(job->id, job);
+    ++state.waiting;
+    ++state.counts.submitted;
+    state.intake.splice(state.intake.end(), item);
+    state.intake_changed.notify_one();
+  }
+  untie.of = nullptr;
+  return job->id;
+}
+
+Result<JobId> Engine::submit(const pipeline::RequestDraft& draft) {
+  GF_TRY(auto request, pipeline::make_request(draft, state_->options.allow_model_paths, random_bits()));
+  return take_in(JobKind::generate, std::move(request));
+}
+
+Result<JobId> Engine::load_ahead(std::optional<std::string_view> model, std::uint64_t host_tag) {
+  pipeline::Request request;
+  GF_TRY(request.model, pipeline::check_model_reference(model, state_->options.allow_model_paths));
+  request.host_tag = host_tag;
+  return take_in(JobKind::load_ahead, std::move(request));
+}
+
+Result<std::string> Engine::model_info_json(std::string_view model) const {
+  GF_TRY(const auto name, state_->folders.resolve(model));
+  GF_TRY(const auto description, state_->folders.inspect(name));
+  auto out = pipeline::to_json(*description);
+  const std::lock_guard lock(state_->mutex);
+  const auto found = state_->models.find(name.path);
+  out["loaded"] = found != state_->models.end() && found->second->loaded;
+  out["pinned"] = found != state_->models.end() && found->second->pinned;
+  return to_text(out);
+}
+
+std::string Engine::model_list_json() const {
+  const auto names = state_->folders.list();
+  Json out = Json::array();
+  const std::lock_guard lock(state_->mutex);
+  for (const auto& [name, path] : names) {
+    const auto found = state_->models.find(path);
+    out.push_back({{"name", name},
+                   {"path", path},
+                   {"loaded", found != state_->models.end() && found->second->loaded},
+                   {"pinned", found != state_->models.end() && found->second->pinned}});
+  }
+  return to_text(out);
+}
+
+Result<void> Engine::pin_model(std::string_view model, bool pinned) {
+  GF_TRY(const auto name, state_->folders.resolve(model));
+  const std::lock_guard lock(state_->mutex);
+  if (state_->closing) return closed();
+  state_->slot_of(name.name, name.path)->pinned = pinned;
+  return success();
+}
+
+Result<void> Engine::release_model(std::string_view model) {
+  GF_TRY(const auto name, state_->folders.resolve(model));
+  std::list<IntakeItem> item;
+  item.push_back({IntakeItem::Kind::drop_model, nullptr, nullptr});
+  const std::lock_guard lock(state_->mutex);
+  if (state_->closing) return closed();
+  const auto found = state_->models.find(name.path);
+  // The flag is taken here, the model by the intake thread: before it judges a job that is submitted after this call.
+  if (found == state_->models.end() || !found->second->loaded.exchange(false)) {
+    return Error{Status::not_found, fmt::format("the model {} is not loaded", shown(model)), {}};
+  }
+  found->second->pinned = false;
+  item.front().slot = found->second;
+  state_->intake.splice(state_->intake.end(), item);
+  state_->intake_changed.notify_one();
+  return success();
+}
+
+Result<JobInfo> Engine::job_info(const JobId& id) const {
+  const std::lock_guard lock(state_->mutex);
+  GF_TRY(const auto job, state_->find(id));
+  return job->info;
+}
+
+Result<WaitAnswer> Engine::job_wait(const JobId& id, std::int64_t timeout_us) const {
+  GF_TRY(const auto deadline, deadline_after(timeout_us));
+  std::unique_lock lock(state_->mutex);
+  GF_TRY(const auto job, state_->find(id));
+  const bool over = job->over.wait_until(lock, deadline, [&] { return state_->closing || is_over(job->info.state); });
+  if (state_->closing) return closed();
+  return WaitAnswer{over, job->info};
+}
+
+Result<void> Engine::job_cancel(const JobId& id, CancelMode mode) {
+  if (mode != CancelMode::now && mode != CancelMode::after_image) {
+    return Error{
+        Status::unsupported, fmt::format("mode is {}; known are 0 and 1", static_cast<std::uint32_t>(mode)), {}};
+  }
+  const std::lock_guard lock(state_->mutex);
+  GF_TRY(const auto job, state_->find(id));
+  state_->raise_cancel(job, mode == CancelMode::now ? CancelWish::now : CancelWish::after_image);
+  return success();
+}
+
+Result<std::optional<Error>> Engine::job_error(const JobId& id) const {
+  const std::lock_guard lock(state_->mutex);
+  GF_TRY(const auto job, state_->find(id));
+  // Spelt out: an optional<Error> converts to either side of the result.
+  return Result<std::optional<Error>>(BOOST_OUTCOME_V2_NAMESPACE::in_place_type<std::optional<Error>>, job->error);
+}
+
+Result<JobSnapshot> Engine::snapshot(const JobId& id) const {
+  const std::lock_guard lock(state_->mutex);
+  GF_TRY(const auto job, state_->find(id));
+  JobSnapshot out;
+  out.id = job->id;
+  out.kind = job->kind;
+  out.info = job->info;
+  out.initial_latent_count = job->initial_latent_count;
+  out.request = job->request;
+  out.model = job->model;
+  out.record = job->record;
+  out.error = job->error;
+  out.warnings = job->warnings;
+  return out;
+}
+
+Result<std::string> Engine::job_report_json(const JobId& id) const {
+  GF_TRY(const auto job, snapshot(id));
+  return report_json(job);
+}
+
+Result<std::string> Engine::job_parameters_text(const JobId& id, std::uint32_t index) const {
+  GF_TRY(const auto job, snapshot(id));
+  if (index >= job.info.image_count) {
+    return Error{Status::not_found, fmt::format("index is {}; the job has {} images", index, job.info.image_count), {}};
+  }
+  return parameters_text(job, index);
+}
+
+Result<std::shared_ptr<const pipeline::Image>> Engine::job_image(const JobId& id, std::uint32_t index) const {
+  const std::lock_guard lock(state_->mutex);
+  GF_TRY(const auto job, state_->find(id));
+  if (index < job->images.size()) return job->images[index];
+  if (index >= job->info.image_count) {
+    return Error{
+        Status::not_found, fmt::format("index is {}; the job has {} images", index, job->info.image_count), {}};
+  }
+  if (is_over(job->info.state)) {
+    return Error{Status::not_found,
+                 fmt::format("the job ended as {} before its image {} was made", name_of(job->info.state), index),
+                 {}};
+  }
+  return Error{Status::would_block, fmt::format("image {} is not ready yet", index), {}};
+}
+
+Result<std::shared_ptr<const std::vector<float>>> Engine::job_latents(const JobId& id, std::uint32_t index) const {
+  const std::lock_guard lock(state_->mutex);
+  GF_TRY(const auto job, state_->find(id));
+  if (index < job->latents.size()) return job->latents[index];
+  return Error{Status::not_found,
+               job->request->keep_latents ? fmt::format("image {} has no latents yet", index)
+                                          : std::string("the request did not ask for latents to be kept"),
+               {}};
+}
+
+Result<void> Engine::forget_job(const JobId& id) {
+  std::shared_ptr<Job> job;  // Destroyed after the lock is gone.
+  std::list<std::shared_ptr<Job>> place;
+  const std::lock_guard lock(state_->mutex);
+  GF_TRY(job, state_->find(id));
+  if (!is_over(job->info.state)) {
+    return Error{Status::wrong_state,
+                 fmt::format("the job is {}; only one that is over can be forgotten", name_of(job->info.state)),
+                 {}};
+  }
+  state_->forget(*job);
+  place.splice(place.end(), state_->finished, job->finished_at);
+  return success();
+}
+
+std::string Engine::statistics_json() const {
+  auto& state = *state_;
+  JobCounts counts;
+  std::uint64_t kept = 0;
+  std::uint64_t events = 0;
+  bool closing = false;
+  std::uint32_t threads = 0;
+  std::shared_ptr<pipeline::Backend> backend;
+  Json models = Json::array();
+  {
+    const std::lock_guard lock(state.mutex);
+    counts = state.counts;
+    kept = state.jobs.size();
+    events = state.events.size();
+    closing = state.closing;
+    threads = state.threads;
+    backend = state.backend_seen;
+    for (const auto& [path, slot] : state.models) {
+      models.push_back(
+          {{"name", slot->name()}, {"path", path}, {"loaded", slot->loaded.load()}, {"pinned", slot->pinned.load()}});
+    }
+  }
+  const auto account = state.ledger.account(0);
+  Json out = {{"jobs",
+               {{"submitted", counts.submitted},
+                {"accepted", counts.accepted},
+                {"rejected", counts.rejected},
+                {"waiting", state.waiting.load()},
+                {"running", counts.running},
+                {"done", counts.done},
+                {"failed", counts.failed},
+                {"cancelled", counts.cancelled},
+                {"kept", kept}}},
+              {"events_waiting", events},
+              {"models", std::move(models)},
+              {"memory",
+               {{"ledger",
+                 {{"device", 0},
+                  {"total_bytes", account.total},
+                  {"peak_bytes", account.peak},
+                  {"limit_bytes", account.limit == 0 ? Json(nullptr) : Json(account.limit)},
+                  {"committed_bytes",
+                   {{"weights", account.committed[0]},
+                    {"activations", account.committed[1]},
+                    {"staging", account.committed[2]}}},
+                  {"reserved_bytes",
+                   {{"weights", account.reserved[0]},
+                    {"activations", account.reserved[1]},
+                    {"staging", account.reserved[2]}}}}},
+                {"resident_bytes", resident_bytes()},
+                {"peak_resident_bytes", peak_resident_bytes()}}},
+              {"backend", nullptr},
+              {"threads", threads},
+              {"executor_count", state.options.executor_count},
+              {"thread_count", state.options.thread_count},
+              {"queue_limit", state.options.queue_limit},
+              {"retained_job_count", state.options.retained_job_count},
+              {"closing", closing},
+              {"open_us", state.since_open_us()},
+              {"library", {{"name", "gameforge"}, {"version", GAMEFORGE_VERSION}}}};
+  if (backend) {
+    const auto numbers = backend->statistics();
+    out["backend"] = {{"name", backend->name()},    {"version", backend->version()},
+                      {"models", numbers.models},   {"weight_bytes", numbers.weight_bytes},
+                      {"load_us", numbers.load_us}, {"encode_us", numbers.encode_us},
+                      {"step_us", numbers.step_us}, {"decode_us", numbers.decode_us},
+                      {"steps", numbers.steps}};
+  }
+  return to_text(out);
+}
+
+}  // namespace gf::engine

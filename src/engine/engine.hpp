@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace gf::engine {
@@ -119,6 +120,9 @@ struct EngineOptions {
   const Clock* clock = nullptr;  ///< nullptr: system_clock(). Must outlive the engine's threads.
 };
 
+enum class JobKind;
+struct JobSnapshot;
+
 /// Checks ranges, folders and paths, and fills in defaults. Errors: invalid_argument names the option.
 Result<EngineOptions> checked(EngineOptions options);
 
@@ -181,7 +185,13 @@ class Engine {
   struct State;
   explicit Engine(std::shared_ptr<State> state);
 
-  std::shared_ptr<State> state_;  // Shared with the engine's threads, which may end after close().
+  Result<JobId> take_in(JobKind kind, pipeline::Request request);
+  Result<JobSnapshot> snapshot(const JobId& id) const;
+  /// With the lock held. False: somebody has closed it before.
+  bool begin_close();
+
+  std::shared_ptr<State> state_;      // Shared with the engine's threads, which may end after close().
+  std::vector<std::thread> threads_;  // Written by open and close alone.
 };
 
 /// What gf_doctor_json reports. Opens the backend if it can. Errors: those of checked().

@@ -9,41 +9,45 @@ namespace gf::pipeline {
 namespace {
 
 // What a caller gives back twice must not make the account wrap round to 16 exabytes.
-void subtract(std::uint64_t& from, std::uint64_t bytes) { from -= std::min(from, bytes); }
-
-std::uint64_t sum(const LedgerAccount& account) {
-  std::uint64_t out = 0;
-  for (std::size_t kind = 0; kind < memory_kinds; ++kind) out += account.committed[kind] + account.reserved[kind];
-  return out;
-}
-
-void settle(LedgerAccount& account) {
-  account.total = sum(account);
-  account.peak = std::max(account.peak, account.total);
-}
+void subtract(std::atomic<std::uint64_t>& from, std::uint64_t bytes) { from -= std::min(from.load(), bytes); }
 
 std::size_t index_of(MemoryKind kind) { return static_cast<std::size_t>(kind); }
 
+bool is_known(std::uint32_t device, MemoryKind kind) {
+  return device < Ledger::max_devices && index_of(kind) < memory_kinds;
+}
+
 }  // namespace
 
+void Ledger::settle(Account& account) {
+  std::uint64_t total = 0;
+  for (std::size_t kind = 0; kind < memory_kinds; ++kind) total += account.committed[kind] + account.reserved[kind];
+  account.total = total;
+  account.peak = std::max(account.peak.load(), total);
+}
+
 void Ledger::set_limit(std::uint32_t device, std::uint64_t bytes) {
-  const std::lock_guard lock(mutex_);
-  accounts_[device].limit = bytes;
+  if (device < max_devices) accounts_[device].limit = bytes;
 }
 
 Result<void> Ledger::reserve(std::uint32_t device, MemoryKind kind, std::uint64_t bytes) {
-  if (index_of(kind) >= memory_kinds) {
-    return Error{Status::invalid_argument, fmt::format("memory kind {} is unknown", index_of(kind)), {}};
+  if (!is_known(device, kind)) {
+    return Error{Status::invalid_argument,
+                 fmt::format("device {} and memory kind {} are not below {} and {}", device, index_of(kind),
+                             max_devices, memory_kinds),
+                 {}};
   }
   const std::lock_guard lock(mutex_);
   auto& account = accounts_[device];
   // Without a limit of its own an account still ends where its sums would.
-  const auto limit = account.limit == 0 ? std::numeric_limits<std::uint64_t>::max() / 2 : account.limit;
-  if (account.total > limit || bytes > limit - account.total) {
-    return Error{Status::over_budget,
-                 fmt::format("{} bytes were asked of device {}, which holds {} of at most {}", bytes, device,
-                             account.total, limit),
-                 {}};
+  const auto set = account.limit.load();
+  const auto limit = set == 0 ? std::numeric_limits<std::uint64_t>::max() / 2 : set;
+  const auto total = account.total.load();
+  if (total > limit || bytes > limit - total) {
+    return Error{
+        Status::over_budget,
+        fmt::format("{} bytes were asked of device {}, which holds {} of at most {}", bytes, device, total, limit),
+        {}};
   }
   account.reserved[index_of(kind)] += bytes;
   settle(account);
@@ -51,7 +55,7 @@ Result<void> Ledger::reserve(std::uint32_t device, MemoryKind kind, std::uint64_
 }
 
 void Ledger::commit(std::uint32_t device, MemoryKind kind, std::uint64_t bytes) {
-  if (index_of(kind) >= memory_kinds) return;
+  if (!is_known(device, kind)) return;
   const std::lock_guard lock(mutex_);
   auto& account = accounts_[device];
   subtract(account.reserved[index_of(kind)], bytes);
@@ -60,7 +64,7 @@ void Ledger::commit(std::uint32_t device, MemoryKind kind, std::uint64_t bytes) 
 }
 
 void Ledger::release(std::uint32_t device, MemoryKind kind, std::uint64_t bytes, bool committed) {
-  if (index_of(kind) >= memory_kinds) return;
+  if (!is_known(device, kind)) return;
   const std::lock_guard lock(mutex_);
   auto& account = accounts_[device];
   subtract(committed ? account.committed[index_of(kind)] : account.reserved[index_of(kind)], bytes);
@@ -68,14 +72,17 @@ void Ledger::release(std::uint32_t device, MemoryKind kind, std::uint64_t bytes,
 }
 
 LedgerAccount Ledger::account(std::uint32_t device) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = accounts_.find(device);
-  return found == accounts_.end() ? LedgerAccount{} : found->second;
-}
-
-std::map<std::uint32_t, LedgerAccount> Ledger::accounts() const {
-  const std::lock_guard lock(mutex_);
-  return accounts_;
+  LedgerAccount out;
+  if (device >= max_devices) return out;
+  const auto& account = accounts_[device];
+  for (std::size_t kind = 0; kind < memory_kinds; ++kind) {
+    out.committed[kind] = account.committed[kind];
+    out.reserved[kind] = account.reserved[kind];
+  }
+  out.total = account.total;
+  out.peak = account.peak;
+  out.limit = account.limit;
+  return out;
 }
 
 Ledger& process_ledger() {

@@ -4,8 +4,8 @@
 #include "base/result.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstdint>
-#include <map>
 #include <mutex>
 
 namespace gf::pipeline {
@@ -23,26 +23,40 @@ struct LedgerAccount {
   std::uint64_t limit = 0;                              ///< 0: none.
 };
 
-/// Threads: any. Its lock is held for a few additions only.
+/// Threads: any. Its lock is held for a few additions only, and not taken by who reads: a call of the host must not
+/// wait for an executor.
 class Ledger {
  public:
-  /// 0 takes the limit away. A limit below what is held stops what is new; nothing is taken back here.
+  static constexpr std::uint32_t max_devices = 64;
+
+  /// 0 takes the limit away. An unknown device is passed over, as in commit and release. A limit below what is held
+  /// stops what is new; nothing is taken back here.
   void set_limit(std::uint32_t device, std::uint64_t bytes);
 
   /// Promises bytes. Errors: over_budget names what was asked, what is held and the limit; invalid_argument (no such
-  /// kind). Nothing is promised then.
+  /// kind or device). Nothing is promised then.
   Result<void> reserve(std::uint32_t device, MemoryKind kind, std::uint64_t bytes);
   /// Turns a promise into bytes that are held. More than was promised is counted all the same: it is there.
   void commit(std::uint32_t device, MemoryKind kind, std::uint64_t bytes);
   /// Gives back bytes that are held, or gives up a promise.
   void release(std::uint32_t device, MemoryKind kind, std::uint64_t bytes, bool committed);
 
+  /// As it is about now: what changes meanwhile may show in one number and not yet in another.
   LedgerAccount account(std::uint32_t device) const;
-  std::map<std::uint32_t, LedgerAccount> accounts() const;
 
  private:
-  mutable std::mutex mutex_;
-  std::map<std::uint32_t, LedgerAccount> accounts_;  // Guarded by mutex_.
+  struct Account {
+    std::array<std::atomic<std::uint64_t>, memory_kinds> committed{};
+    std::array<std::atomic<std::uint64_t>, memory_kinds> reserved{};
+    std::atomic<std::uint64_t> total{0};
+    std::atomic<std::uint64_t> peak{0};
+    std::atomic<std::uint64_t> limit{0};
+  };
+
+  static void settle(Account& account);
+
+  std::mutex mutex_;                           // Held by who writes.
+  std::array<Account, max_devices> accounts_;  // By device.
 };
 
 /// The ledger of this process's devices: several engines share one device. Lives as long as the process.

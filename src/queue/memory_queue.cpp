@@ -126,20 +126,20 @@ std::uint64_t MemoryQueue::requeue_expired(std::int64_t now_us) {
   return count;
 }
 
-std::vector<Entry> MemoryQueue::close() {
+void MemoryQueue::close() {
   const std::lock_guard lock(mutex_);
   closed_ = true;
   changed_.notify_all();
-  std::vector<Entry> out;
-  out.reserve(waiting());
-  for (auto& lane : lanes_) {
-    for (auto& job : lane) {
-      places_.erase(job.entry.id);
-      out.push_back(std::move(job.entry));
-    }
-    lane.clear();
-  }
-  return out;
+}
+
+std::optional<Entry> MemoryQueue::drain() {
+  const std::lock_guard lock(mutex_);
+  const auto lane = std::ranges::find_if(lanes_, [](const auto& jobs) { return !jobs.empty(); });
+  if (!closed_ || lane == lanes_.end()) return std::nullopt;
+  auto entry = std::move(lane->front().entry);
+  lane->pop_front();
+  places_.erase(entry.id);
+  return entry;
 }
 
 bool MemoryQueue::is_closed() const {

@@ -13,7 +13,6 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
-#include <vector>
 
 namespace gf::queue {
 
@@ -81,8 +80,10 @@ class MemoryQueue {
   /// Puts jobs whose lease is over back to the front of their lanes, and tells how many there were.
   std::uint64_t requeue_expired(std::int64_t now_us);
 
-  /// Refuses what is pushed from now on, wakes all who wait, and gives back what waited. Leases go on.
-  std::vector<Entry> close();
+  /// Refuses what is pushed from now on, and wakes all who wait: nothing is handed out any more. Leases go on.
+  void close();
+  /// Takes one job out that waits in a closed queue; nullopt when none is left.
+  std::optional<Entry> drain();
   bool is_closed() const;
 
   QueueCounts counts() const;

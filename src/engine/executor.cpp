@@ -1,0 +1,310 @@
+// Executors: each takes one job at a time from the queue and runs it on the backend, telling the desk as it goes.
+#include "engine/state.hpp"
+
+#include "base/platform.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <limits>
+#include <new>
+#include <utility>
+
+namespace gf::engine {
+namespace {
+
+// Within one process a job's holder cannot die without it, so its lease need not run out.
+constexpr std::int64_t lease_us = std::numeric_limits<std::int64_t>::max() / 4;
+
+std::uint32_t narrow(std::uint64_t value) {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, std::numeric_limits<std::uint32_t>::max()));
+}
+
+/// What the backend asks and tells while it works on one job.
+class JobWatcher final : public pipeline::CallWatcher {
+ public:
+  using Report = std::function<void(Stage stage, std::uint32_t done, std::uint32_t total)>;
+
+  JobWatcher(const Job& job, Report report) : job_(job), report_(std::move(report)) {}
+
+  /// While an image is being made, "after this image" is no reason to stop; before one was begun it is.
+  void making_image(bool yes) {
+    least_.store(yes ? CancelWish::now : CancelWish::after_image, std::memory_order_relaxed);
+  }
+
+  bool cancelled() const noexcept override {
+    return job_.cancel.load(std::memory_order_relaxed) >= least_.load(std::memory_order_relaxed);
+  }
+
+  void progress(std::uint32_t stage, std::uint64_t done, std::uint64_t total) noexcept override {
+    if (stage == GF_BACKEND_STAGE_LOADING) {
+      report_(Stage::loading, narrow(done / 1024), narrow(total / 1024));
+    } else if (stage == GF_BACKEND_STAGE_ENCODING) {
+      report_(Stage::encoding, narrow(done), narrow(total));
+    } else if (stage == GF_BACKEND_STAGE_DECODING) {
+      report_(Stage::decoding, narrow(done), narrow(total));
+    }  // Steps are counted by who asks for them.
+  }
+
+ private:
+  const Job& job_;
+  const Report report_;
+  std::atomic<CancelWish> least_{CancelWish::after_image};
+};
+
+Error was_cancelled() { return Error{Status::cancelled, "the job was cancelled", {}}; }
+
+/// One run of one job, from the model to the last image. Not synchronised; its executor's own.
+class Run {
+ public:
+  /// What a run tells: see Mail.
+  struct Desk {
+    std::function<void(Stage, std::uint32_t step, std::uint32_t total, std::uint32_t image)> progress;
+    std::function<void(std::shared_ptr<const pipeline::Image>, std::shared_ptr<const std::vector<float>>)> image;
+    std::function<void(const StageTimes&)> times;
+    std::function<Result<std::shared_ptr<pipeline::Backend>>()> open_backend;
+  };
+
+  Run(const Job& job, const Clock& clock, Desk desk, std::uint32_t threads, RunRecord& record, StageTimes& times)
+      : job_(job),
+        clock_(clock),
+        desk_(std::move(desk)),
+        threads_(threads),
+        record_(record),
+        times_(times),
+        watcher_(job, [this](Stage stage, std::uint32_t done, std::uint32_t total) {
+          desk_.progress(stage, done, total, image_);
+        }) {}
+
+  Result<void> all() {
+    GF_TRY(const auto model, load());
+    if (job_.kind == JobKind::load_ahead) return success();
+    GF_TRY(const auto conditioning, encode(*model));
+    for (image_ = 0; image_ < job_.request->image_count; ++image_) {
+      watcher_.making_image(false);
+      if (watcher_.cancelled()) return was_cancelled();
+      watcher_.making_image(true);
+      GF_TRYV(make_image(*model, conditioning));
+    }
+    return success();
+  }
+
+ private:
+  Result<ModelSlot::Model> load() {
+    record_.model_was_loaded = job_.slot->loaded;
+    if (!record_.model_was_loaded) desk_.progress(Stage::loading, 0, 0, 0);
+    const auto begun_us = clock_.now_us();
+    auto model = job_.slot->acquire([this] { return watcher_.cancelled(); },
+                                    [this]() -> Result<ModelSlot::Model> {
+                                      GF_TRY(const auto backend, desk_.open_backend());
+                                      return backend->load(job_.slot->path(), threads_, watcher_);
+                                    });
+    if (!record_.model_was_loaded) times_.load_us = clock_.now_us() - begun_us;
+    desk_.times(times_);
+    GF_TRYV(model);
+    auto& backend = model.value()->backend();
+    record_.model = model.value()->info();
+    record_.backend_name = backend.name();
+    record_.backend_version = backend.version();
+    record_.backend_build = backend.build_json();
+    record_.backend_path = backend.library().path();
+    return model;
+  }
+
+  Result<std::shared_ptr<pipeline::BackendConditioning>> encode(pipeline::BackendModel& model) {
+    const auto& wanted = *job_.request;
+    gf_backend_encode_request request{};
+    request.struct_size = sizeof request;
+    request.guidance = wanted.cfg_scale != 1 ? 1 : 0;
+    request.prompt = wanted.prompt.c_str();
+    const auto optional = [](const std::optional<std::string>& text) { return text ? text->c_str() : nullptr; };
+    request.prompt_2 = optional(wanted.prompt_2);
+    request.negative_prompt = optional(wanted.negative_prompt);
+    request.negative_prompt_2 = optional(wanted.negative_prompt_2);
+    desk_.progress(Stage::encoding, 0, model.info().text_encoders, 0);
+    const auto begun_us = clock_.now_us();
+    auto conditioning = model.encode(request, threads_, watcher_);
+    times_.encode_us = clock_.now_us() - begun_us;
+    desk_.times(times_);
+    return conditioning;
+  }
+
+  Result<void> make_image(pipeline::BackendModel& model,
+                          const std::shared_ptr<pipeline::BackendConditioning>& conditioning) {
+    const auto& wanted = *job_.request;
+    gf_backend_run_request request{};
+    request.struct_size = sizeof request;
+    request.width_px = wanted.width_px;
+    request.height_px = wanted.height_px;
+    request.steps = wanted.steps;
+    request.cfg_scale = wanted.cfg_scale;
+    request.guidance_rescale = wanted.guidance_rescale;
+    request.seed = wanted.seed_of(image_);
+    request.sampler = wanted.sampler.c_str();
+    request.schedule = wanted.schedule.empty() ? nullptr : wanted.schedule.c_str();
+    if (!wanted.initial_latents.empty()) {
+      // with_defaults has compared the count with the model's shape.
+      request.initial_latent_count = wanted.initial_latents.size() / wanted.image_count;
+      request.initial_latents = wanted.initial_latents.data() + image_ * request.initial_latent_count;
+    }
+    request.original_width_px = wanted.original_width_px;
+    request.original_height_px = wanted.original_height_px;
+    request.target_width_px = wanted.target_width_px;
+    request.target_height_px = wanted.target_height_px;
+    request.crop_left_px = wanted.crop_left_px;
+    request.crop_top_px = wanted.crop_top_px;
+
+    auto& image_record = record_.images.emplace_back();
+    auto begun_us = clock_.now_us();
+    GF_TRY(const auto run, model.start(conditioning, request));
+    desk_.progress(Stage::sampling, 0, wanted.steps, image_);
+    auto total = wanted.steps;
+    for (std::uint32_t remaining = std::numeric_limits<std::uint32_t>::max(); remaining != 0;) {
+      if (watcher_.cancelled()) return was_cancelled();
+      GF_TRY(const auto left, run->step(threads_, watcher_));
+      if (left >= remaining) {
+        return Error{
+            Status::internal, fmt::format("the backend has {} steps left after one of {}", left, remaining), {}};
+      }
+      if (image_record.steps == 0) total = left + 1;  // A sampler may take other steps than were asked for.
+      remaining = left;
+      ++image_record.steps;
+      desk_.progress(Stage::sampling, image_record.steps, total, image_);
+    }
+    image_record.sample_us = clock_.now_us() - begun_us;
+    times_.sample_us += image_record.sample_us;
+    if (watcher_.cancelled()) return was_cancelled();
+
+    desk_.progress(Stage::decoding, 0, 0, image_);
+    begun_us = clock_.now_us();
+    auto image = std::make_shared<pipeline::Image>();
+    image->width = wanted.width_px;
+    image->height = wanted.height_px;
+    image->seed = request.seed;
+    image->rgba.resize(image->byte_count());
+    GF_TRYV(run->decode(threads_, watcher_, image->rgba));
+    image_record.decode_us = clock_.now_us() - begun_us;
+    times_.decode_us += image_record.decode_us;
+
+    std::shared_ptr<std::vector<float>> latents;
+    if (wanted.keep_latents) {
+      const auto& info = model.info();
+      const auto factor = std::max<std::uint32_t>(info.vae_factor, 1);
+      latents = std::make_shared<std::vector<float>>(std::size_t{info.latent_channels} * (wanted.height_px / factor) *
+                                                     (wanted.width_px / factor));
+      GF_TRYV(run->latents(*latents));
+    }
+    desk_.times(times_);
+    desk_.image(std::move(image), std::move(latents));
+    return success();
+  }
+
+  const Job& job_;
+  const Clock& clock_;
+  const Desk desk_;
+  const std::uint32_t threads_;
+  RunRecord& record_;
+  StageTimes& times_;
+  std::uint32_t image_ = 0;
+  JobWatcher watcher_;
+};
+
+/// What a run came to. Its texts are short enough to need no memory where there is none.
+Outcome outcome_of(const Job& job, const std::function<Result<void>()>& run) noexcept {
+  try {
+    auto result = run();
+    if (result) return Outcome{JobState::done, {}};
+    auto& error = result.error();
+    if (error.status != Status::cancelled) return Outcome{JobState::failed, std::move(error)};
+    if (job.cancel != CancelWish::none) return Outcome{JobState::cancelled, {}};
+    return Outcome{JobState::failed, Error{Status::internal, "the backend gave up as cancelled, but nobody asked", {}}};
+  } catch (const std::bad_alloc&) {
+    return Outcome{JobState::failed, Error{Status::out_of_host_memory, "out of memory", {}}};
+  } catch (const std::exception& caught) {
+    try {
+      return Outcome{JobState::failed, Error{Status::internal, caught.what(), {}}};
+    } catch (...) {
+      return Outcome{JobState::failed, Error{Status::out_of_host_memory, "out of memory", {}}};
+    }
+  } catch (...) {
+    return Outcome{JobState::failed, Error{Status::internal, "unknown throw", {}}};
+  }
+}
+
+}  // namespace
+
+Result<std::shared_ptr<pipeline::Backend>> Engine::State::open_backend() {
+  const std::lock_guard lock(backend_mutex);
+  if (backend) return backend;
+  auto path = options.backend_path.empty() ? pipeline::default_backend_path() : options.backend_path;
+  GF_TRY(auto library, pipeline::BackendLibrary::open(path));
+  GF_TRY(backend, pipeline::Backend::create(std::move(library), {.log = &log, .ledger = &ledger, .clock = &clock}));
+  note(LogLevel::info, [&] { return fmt::format("opened the backend {} ({})", backend->version(), path); });
+  return backend;
+}
+
+void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t executor) noexcept {
+  StageTimes times;
+  times.queue_us = clock.now_us() - job->submitted_us;
+  std::shared_ptr<RunRecord> record;
+  auto outcome = outcome_of(*job, [&]() -> Result<void> {
+    if (job->cancel != CancelWish::none) return was_cancelled();  // It waited long enough to be no longer wanted.
+    record = std::make_shared<RunRecord>();
+    record->threads = options.thread_count;
+    record->executor = executor;
+    post(job, [&](Mail& mail) {
+      mail.started = true;
+      mail.times = times;
+    });
+    Run::Desk desk;
+    desk.progress = [&](Stage stage, std::uint32_t step, std::uint32_t total, std::uint32_t image) {
+      post(job, [&](Mail& mail) {
+        mail.has_progress = true;
+        mail.progress_is_later = !mail.images.empty();
+        mail.stage = stage;
+        mail.step = step;
+        mail.total = total;
+        mail.image = image;
+      });
+    };
+    desk.image = [&](std::shared_ptr<const pipeline::Image> image, std::shared_ptr<const std::vector<float>> latents) {
+      post(job, [&](Mail& mail) {
+        mail.images.push_back(std::move(image));  // Room for all of them was made at submit.
+        if (latents) mail.latents.push_back(std::move(latents));
+      });
+    };
+    desk.times = [&](const StageTimes& now) { post(job, [&](Mail& mail) { mail.times = now; }); };
+    desk.open_backend = [&]() -> Result<std::shared_ptr<pipeline::Backend>> {
+      auto opened = open_backend();
+      if (opened) post(job, [&](Mail& mail) { mail.backend = opened.value(); });
+      return opened;
+    };
+    Run run(*job, clock, std::move(desk), options.thread_count, *record, times);
+    return run.all();
+  });
+  if (record) {
+    record->ledger_peak_bytes = ledger.account(0).peak;
+    record->peak_resident_bytes = peak_resident_bytes();
+  }
+  post(job, [&](Mail& mail) {
+    mail.times = times;
+    mail.record = std::move(record);
+    mail.outcome = std::move(outcome);
+  });
+}
+
+void Engine::State::run_executor(std::uint32_t index) {
+  while (auto lease = queue.reserve(std::nullopt, lease_us, [this] { return clock.now_us(); })) {
+    waiting.fetch_sub(1);
+    // Whoever pushed it pushed a Job.
+    const auto job = std::static_pointer_cast<Job>(lease->entry.payload);
+    run_job(job, index);
+    (void)queue.complete(*lease);
+  }
+  const std::lock_guard lock(mail_mutex);
+  --executors;
+  mail_changed.notify_all();
+}
+
+}  // namespace gf::engine
