@@ -80,7 +80,7 @@ gf_status gf_config_json(gf_config* config, char* buffer, uint64_t* size) {
   return firewall([&]() -> Result<void> {
     GF_TRYV(check_size(size));
     GF_TRY(const auto found, find(configs(), config, "config"));
-    return give_text(gf::to_text(gf::engine::to_json(found->config)), buffer, size);
+    return give_text(gf::engine::to_json(found->config), buffer, size);
   });
 }
 

@@ -20,7 +20,8 @@ gf_status gf_doctor_json(const gf_engine_options* options, char* buffer, uint64_
     GF_TRY(const auto report, gf::engine::doctor_json(std::move(read)));
     // What this library was linked with is known here alone.
     GF_TRY(auto object, gf::parse_json(report, "the doctor's report"));
-    object["library"] = version_json();
+    GF_TRY(auto library, gf::parse_json(version_json(), "the version's report"));
+    object["library"] = std::move(library);
     return give_text(gf::to_text(object), buffer, size);
   });
 }

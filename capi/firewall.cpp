@@ -1,11 +1,13 @@
 #include "firewall.hpp"
 
-#include "base/json.hpp"
-#include "base/utf8.hpp"
+#include "base/json_text.hpp"
 
+#include <cstdint>
 #include <memory>
-#include <mutex>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include <pthread.h>
 
@@ -41,8 +43,23 @@ const char* name_of(Status status) {
   return entry == nullptr ? "unknown" : entry->name.data();
 }
 
-Json json_of(Status status, const std::string& message) {
-  return Json{{"status", static_cast<std::int32_t>(status)}, {"name", name_of(status)}, {"message", message}};
+void write_head(JsonText& out, Status status, std::string_view message) {
+  out.begin_object().key("status").number(std::int64_t{static_cast<std::int32_t>(status)});
+  out.key("name").text(name_of(status)).key("message").text(message);
+}
+
+std::string json_of(Status status, std::string_view message, std::span<const ErrorCause> causes) {
+  const auto* entry = find_status(static_cast<std::int32_t>(status));
+  JsonText out;
+  write_head(out, status, message);
+  out.key("causes").begin_array();
+  for (const auto& cause : causes) {
+    write_head(out, cause.status, cause.message);
+    out.end_object();
+  }
+  out.end_array().key("retryable").truth(entry != nullptr && entry->retryable);
+  out.key("hint").text(entry == nullptr ? std::string_view() : entry->hint).end_object();
+  return std::move(out).str();
 }
 
 }  // namespace
@@ -90,20 +107,12 @@ const char* last_message() noexcept {
   return last.details->message.c_str();
 }
 
-std::string error_json(const Error& error) {
-  const auto* entry = find_status(static_cast<std::int32_t>(error.status));
-  Json object = json_of(error.status, error.message);
-  object["causes"] = Json::array();
-  for (const auto& cause : error.causes) object["causes"].push_back(json_of(cause.status, cause.message));
-  object["retryable"] = entry != nullptr && entry->retryable;
-  object["hint"] = entry == nullptr ? "" : std::string(entry->hint);
-  return to_text(object);
-}
+std::string error_json(const Error& error) { return json_of(error.status, error.message, error.causes); }
 
 std::string last_error_json() {
-  Error error{static_cast<Status>(last.status), last_message(), {}};
-  if (last.details != nullptr) error.causes = last.details->causes;
-  return error_json(error);
+  const auto status = static_cast<Status>(last.status);
+  if (last.details == nullptr) return json_of(status, last_message(), {});
+  return json_of(status, last_message(), last.details->causes);
 }
 
 }  // namespace gf::capi

@@ -8,6 +8,7 @@
 
 #include <exception>
 #include <new>
+#include <string>
 #include <utility>
 
 namespace gf::capi {

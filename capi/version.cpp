@@ -1,17 +1,19 @@
 // The library's version at the ABI, and those of the parts that it was built with.
-#include "base/json.hpp"
-
+#include "version.hpp"
+#include "base/json_text.hpp"
 #include "buffers.hpp"
 #include "firewall.hpp"
-#include "version.hpp"
 
 #include <fmt/format.h>
 #include <png.h>
 #include <toml++/toml.h>
 #include <zlib.h>
 #include <boost/version.hpp>
+#include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <string>
+#include <utility>
 
 // The build passes the project's version; the header repeats it for hosts.
 static_assert(GF_VERSION_MAJOR == GAMEFORGE_VERSION_MAJOR && GF_VERSION_MINOR == GAMEFORGE_VERSION_MINOR &&
@@ -39,17 +41,23 @@ std::string png_version() {
 
 }  // namespace
 
-Json version_json() {
-  Json parts;
-  parts["fmt"] = fmt::format("{}.{}.{}", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
-  parts["boost"] = fmt::format("{}.{}.{}", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000, BOOST_VERSION % 100);
-  parts["nlohmann_json"] =
-      fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH);
-  parts["tomlplusplus"] = fmt::format("{}.{}.{}", TOML_LIB_MAJOR, TOML_LIB_MINOR, TOML_LIB_PATCH);
-  parts["libpng"] = png_version();
-  parts["zlib"] = zlibVersion();
-  return Json{{"name", "gameforge"},    {"version", gf_version_text()},          {"number", gf_version()},
-              {"compiler", compiler()}, {"sanitizer", GAMEFORGE_SANITIZER_TEXT}, {"parts", std::move(parts)}};
+std::string version_json() {
+  const auto version = [](unsigned major, unsigned minor, unsigned patch) {
+    return fmt::format("{}.{}.{}", major, minor, patch);
+  };
+  JsonText out;
+  out.begin_object().key("name").text("gameforge").key("version").text(gf_version_text());
+  out.key("number").number(std::uint64_t{gf_version()}).key("compiler").text(compiler());
+  out.key("sanitizer").text(GAMEFORGE_SANITIZER_TEXT).key("parts").begin_object();
+  out.key("boost").text(version(BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000, BOOST_VERSION % 100));
+  out.key("fmt").text(version(FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100));
+  out.key("libpng").text(png_version());
+  out.key("nlohmann_json")
+      .text(version(NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH));
+  out.key("tomlplusplus").text(version(TOML_LIB_MAJOR, TOML_LIB_MINOR, TOML_LIB_PATCH));
+  out.key("zlib").text(zlibVersion());
+  out.end_object().end_object();
+  return std::move(out).str();
 }
 
 }  // namespace gf::capi
@@ -63,7 +71,7 @@ const char* gf_version_text(void) { return GAMEFORGE_VERSION_TEXT; }
 gf_status gf_version_json(char* buffer, uint64_t* size) {
   return gf::capi::firewall([&]() -> gf::Result<void> {
     GF_TRYV(gf::capi::check_size(size));
-    return gf::capi::give_text(gf::to_text(gf::capi::version_json()), buffer, size);
+    return gf::capi::give_text(gf::capi::version_json(), buffer, size);
   });
 }
 

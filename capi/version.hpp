@@ -1,11 +1,11 @@
 // What the library is: for gf_version_json and the doctor's report.
 #pragma once
 
-#include "base/json.hpp"
+#include <string>
 
 namespace gf::capi {
 
 /// The object that gf_version_json gives. Throws bad_alloc.
-Json version_json();
+std::string version_json();
 
 }  // namespace gf::capi

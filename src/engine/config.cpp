@@ -1,6 +1,7 @@
 #include "engine/config.hpp"
 
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "base/utf8.hpp"
 
 #include <fmt/format.h>
@@ -18,6 +19,7 @@
 #include <limits>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 namespace gf::engine {
@@ -207,20 +209,30 @@ Result<Config> load_config(const std::optional<std::string>& file, const Environ
   return error;
 }
 
-Json to_json(const Config& config) {
-  Json object = Json::object();
+std::string to_json(const Config& config) {
+  JsonText out;
+  out.begin_object();
   for_each_key(config,
                [&]<class T>(std::string_view key, const std::optional<ConfigValue<T>>& setting, const Kind<T>&) {
                  if (!setting) return;
-                 auto& entry = object[std::string(key)];
+                 out.key(key).begin_object().key("value");
                  if constexpr (std::is_same_v<T, LogLevel>) {
-                   entry["value"] = std::string(level_names.at(static_cast<std::size_t>(setting->value)));
+                   out.text(level_names.at(static_cast<std::size_t>(setting->value)));
+                 } else if constexpr (std::is_same_v<T, bool>) {
+                   out.truth(setting->value);
+                 } else if constexpr (std::is_same_v<T, std::uint32_t>) {
+                   out.number(std::uint64_t{setting->value});
+                 } else if constexpr (std::is_same_v<T, std::string>) {
+                   out.text(setting->value);
                  } else {
-                   entry["value"] = setting->value;
+                   out.begin_array();
+                   for (const auto& entry : setting->value) out.text(entry);
+                   out.end_array();
                  }
-                 entry["origin"] = setting->origin == ConfigOrigin::file ? "file" : "environment";
+                 out.key("origin").text(setting->origin == ConfigOrigin::file ? "file" : "environment").end_object();
                });
-  return object;
+  out.end_object();
+  return std::move(out).str();
 }
 
 }  // namespace gf::engine

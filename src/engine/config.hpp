@@ -1,7 +1,6 @@
 // Configuration for hosts that want a file or the environment: read, checked as a whole, each value with its origin.
 #pragma once
 
-#include "base/json.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
 
@@ -48,6 +47,6 @@ using EnvironmentReader = std::function<std::optional<std::string>(const std::st
 Result<Config> load_config(const std::optional<std::string>& path, const EnvironmentReader& environment);
 
 /// {"executor_count": {"value": 2, "origin": "file"}, ...}: what is set, and nothing else.
-Json to_json(const Config& config);
+std::string to_json(const Config& config);
 
 }  // namespace gf::engine
