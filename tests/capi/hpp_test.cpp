@@ -1,0 +1,183 @@
+// gameforge.hpp: that its objects keep what they own, and its errors what the ABI said.
+#include "gameforge/gameforge.hpp"
+
+#include "support.hpp"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+using gf::test::FakeModels;
+
+namespace {
+
+constexpr std::chrono::seconds long_time(120);
+
+gameforge::Options options_for(const FakeModels& models) {
+  gameforge::Options options;
+  options.model_folders = {models.folder()};
+  options.backend_path = GAMEFORGE_FAKE_BACKEND;
+  return options;
+}
+
+gameforge::Request request_for(const std::string& model) {
+  gameforge::Request request;
+  request.model = model;
+  request.prompt = "a blue shield";
+  request.width_px = 32;
+  request.height_px = 32;
+  request.steps = 3;
+  return request;
+}
+
+}  // namespace
+
+TEST_CASE("hpp: a request gives an image, its PNG and its recipe; copies are shares that outlive the engine") {
+  const FakeModels models({{"fake", "{}"}});
+  gameforge::Image kept;
+  CHECK_FALSE(static_cast<bool>(kept));
+  std::vector<std::uint8_t> png;
+  {
+    gameforge::Engine engine(options_for(models));
+    auto request = request_for("fake");
+    request.keep_latents = true;
+    const auto job = engine.submit(request);
+    CHECK(gameforge::JobId::parse(job.text()) == job);
+    gf_job_info info;
+    REQUIRE(engine.wait(job, long_time, &info));
+    CHECK(info.state == GF_JOB_DONE);
+    CHECK(engine.status(job).images_ready == 1);
+    const auto image = engine.image(job, 0);
+    kept = image;
+    CHECK(kept.handle() != image.handle());
+    CHECK(kept.pixels() == image.pixels());
+    CHECK(engine.parameters_text(job, 0).find("a blue shield") != std::string::npos);
+    CHECK(engine.report_json(job).find("a blue shield") != std::string::npos);
+    CHECK(engine.error_json(job) == "{}");
+    CHECK_FALSE(engine.latents(job, 0).empty());
+    png = image.png(engine.parameters_text(job, 0));
+    gf_event event;
+    int events = 0;
+    while (engine.poll(event)) ++events;
+    CHECK(events >= 3);
+    CHECK_FALSE(engine.wait_event(event, std::chrono::milliseconds(1)));
+    engine.forget(job);
+    CHECK(engine.statistics_json().front() == '{');
+    CHECK(engine.model_list_json().find("fake") != std::string::npos);
+  }
+  CHECK(kept.width_px() == 32);
+  CHECK(png.size() > 100);
+  const auto large = kept.upscale(2);
+  CHECK(large.width_px() == 64);
+  CHECK(gameforge::Image::grid({kept, large}, 2).width_px() == 128);
+  auto moved = std::move(kept);
+  CHECK(moved.height_px() == 32);
+  CHECK(moved.key_background().height_px() == 32);
+  gf::test::TemporaryFolder folder;
+  moved.write_png(folder / "x.png", gameforge::Text("made by a test"));
+  CHECK(gf::test::file_text(folder / "x.png").find("made by a test") != std::string::npos);
+}
+
+TEST_CASE("hpp: an error carries status, message and hint") {
+  const FakeModels models(
+      {{"broken", R"({"fail_stage": "step", "fail_status": 407, "fail_message": "it \"broke\""})"}});
+  gameforge::Engine engine(options_for(models));
+  auto request = request_for("broken");
+  request.cfg_scale = -3;
+  try {
+    engine.submit(request);
+    FAIL_CHECK("it was not thrown");
+  } catch (const gameforge::Error& error) {
+    CHECK(error.status() == GF_ERR_INVALID_ARGUMENT);
+    CHECK(std::string(error.name()) == "invalid_argument");
+    CHECK(std::string(error.what()).find("cfg_scale") != std::string::npos);
+    CHECK_FALSE(error.hint().empty());
+    CHECK_FALSE(error.retryable());
+  }
+  request.cfg_scale = 0;
+  const auto job = engine.submit(request);
+  try {
+    engine.wait(job, long_time);
+    FAIL_CHECK("it was not thrown");
+  } catch (const gameforge::Error& error) {
+    CHECK(error.status() == GF_ERR_NOT_FINITE);
+    CHECK(std::string(error.what()).find("it \"broke\"") != std::string::npos);
+  }
+  CHECK_THROWS_AS(engine.image(job, 0), gameforge::Error);
+  CHECK_THROWS_AS(gameforge::JobId::parse("?"), gameforge::Error);
+}
+
+TEST_CASE("hpp: the member of a JSON object is found at its own depth, and escapes are undone") {
+  using gameforge::detail::json_member;
+  const std::string json =
+      R"({"causes":[{"message":"inner","name":"x"}],"hint":"message","message":"a \"b\"\n\u0001 \\ { [ ü","n":1})";
+  CHECK(json_member(json, "message") == "a \"b\"\n\x01 \\ { [ \xC3\xBC");
+  CHECK(json_member(json, "hint") == "message");
+  CHECK(json_member(json, "name").empty());
+  CHECK(json_member("{}", "message").empty());
+  CHECK(json_member("", "message").empty());
+}
+
+TEST_CASE("hpp: callbacks are kept as long as they may be called, and what they throw ends there") {
+  const FakeModels models({{"slow", R"({"step_us": 1000, "log": true})"}});
+  std::atomic<int> events{0};
+  std::atomic<int> lines{0};
+  auto options = options_for(models);
+  options.log_level = GF_LOG_DEBUG;
+  options.on_event = [&events](const gf_event&) {
+    ++events;
+    throw std::runtime_error("no");
+  };
+  options.on_log = [&lines](const gf_log_record&, const char*, const char*) {
+    ++lines;
+    throw std::runtime_error("no");
+  };
+  gameforge::Engine engine(options);
+  gameforge::Engine moved(std::move(engine));
+  options = gameforge::Options();
+  const auto job = moved.submit(request_for("slow"));
+  REQUIRE(moved.wait(job, long_time));
+  CHECK(moved.close(long_time));
+  CHECK(events >= 3);
+  CHECK(lines >= 1);
+  CHECK(moved.close(long_time));  // Closed already: nothing to do.
+}
+
+TEST_CASE("hpp: log lines are polled as text") {
+  const FakeModels models({{"fake", "{}"}});
+  auto options = options_for(models);
+  options.log_level = GF_LOG_DEBUG;
+  gameforge::Engine engine(options);
+  REQUIRE(engine.wait(engine.submit(request_for("fake")), long_time));
+  gf_log_record record;
+  std::string line;
+  int lines = 0;
+  while (engine.poll_log(record, line)) {
+    CHECK(line.find('\t') != std::string::npos);
+    CHECK(line.find('\0') == std::string::npos);
+    ++lines;
+  }
+  CHECK(lines >= 1);
+}
+
+TEST_CASE("hpp: a configuration is applied over options") {
+  gf::test::TemporaryFolder folder;
+  gf::test::write_file(folder / "e.toml", "executor_count = 3\nmodel_folders = [\"/m\"]\n");
+  const auto config = gameforge::Config::load(folder / "e.toml", false);
+  gameforge::Options options;
+  options.thread_count = 2;
+  options.backend_path = "/b.so";
+  config.apply(options);
+  CHECK(options.executor_count == 3);
+  CHECK(options.thread_count == 2);
+  CHECK(options.model_folders == std::vector<std::string>{"/m"});
+  CHECK(options.backend_path.value() == "/b.so");
+  CHECK(config.json().find("executor_count") != std::string::npos);
+  CHECK_THROWS_AS(gameforge::Config::load(folder / "missing.toml", false), gameforge::Error);
+}

@@ -1,0 +1,178 @@
+// Every allocation of a call fails once: the call answers with a status, gives nothing, leaks nothing and works again.
+#include "allocation.hpp"
+#include "support.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+using gf::test::FailingAllocation;
+
+namespace {
+
+/// Calls until no allocation is left to fail; `call` undoes its own success. Gives the number of failures.
+int fail_each_allocation(const std::function<gf_status()>& call) {
+  for (long fail_at = 1; fail_at < 20000; ++fail_at) {
+    gf_status status;
+    bool failed;
+    {
+      const FailingAllocation failing(fail_at);
+      status = call();
+      failed = failing.failed();
+    }
+    if (!failed) {
+      CHECK(status == GF_OK);
+      return static_cast<int>(fail_at - 1);
+    }
+    // A call may also do without what it could not have.
+    CHECK((status == GF_ERR_OUT_OF_HOST_MEMORY || status == GF_OK));
+    if (status != GF_OK) {
+      CHECK(gf_last_error_status() == GF_ERR_OUT_OF_HOST_MEMORY);
+      CHECK(std::string(gf_last_error_message()).size() > 5);
+    }
+  }
+  FAIL("it never ran out of allocations");
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("images: each failing allocation is out of host memory, and nothing is left behind") {
+  std::vector<std::uint8_t> pixels(4 * 8 * 8, 77);
+  for (std::size_t index = 0; index < pixels.size(); index += 7) pixels[index] = static_cast<std::uint8_t>(index);
+  gf_image* image = nullptr;
+  REQUIRE(gf_image_create(8, 8, 32, pixels.data(), &image) == GF_OK);
+
+  const auto gives_image = [](const std::function<gf_status(gf_image**)>& call) {
+    return [call] {
+      gf_image* made = nullptr;
+      const auto status = call(&made);
+      if ((status == GF_OK) != (made != nullptr)) return GF_ERR_INTERNAL;
+      gf_image_release(made);
+      return status;
+    };
+  };
+  CHECK(fail_each_allocation(
+            gives_image([&](gf_image** made) { return gf_image_create(8, 8, 32, pixels.data(), made); })) >= 2);
+  CHECK(fail_each_allocation(gives_image([&](gf_image** made) { return gf_image_upscale(image, 3, made); })) >= 2);
+  CHECK(fail_each_allocation(
+            gives_image([&](gf_image** made) { return gf_image_key_background(image, nullptr, made); })) >= 2);
+  CHECK(fail_each_allocation(gives_image([&](gf_image** made) {
+          gf_image* const both[2] = {image, image};
+          return gf_image_grid(both, 2, 2, 1, 0, made);
+        })) >= 2);
+  CHECK(fail_each_allocation([&] {
+          std::uint64_t size = 0;
+          return gf_image_encode_png(image, nullptr, nullptr, &size);
+        }) >= 1);
+  gf::test::TemporaryFolder folder;
+  const auto path = folder / "tile.png";
+  CHECK(fail_each_allocation([&] { return gf_image_write_png(image, nullptr, path.c_str()); }) >= 1);
+  CHECK(gf_image_release(image) == GF_OK);
+}
+
+TEST_CASE("a table of handles that must grow and cannot holds nothing") {
+  const std::uint8_t pixel[4] = {};
+  std::vector<gf_image*> held;
+  // Past the sizes at which both of its vectors grow.
+  for (int round = 0; round < 200; ++round) {
+    gf_image* made = nullptr;
+    {
+      const FailingAllocation failing(1 + round % 6);
+      gf_image_create(1, 1, 4, pixel, &made);
+    }
+    if (made != nullptr) held.push_back(made);
+    REQUIRE(gf_image_create(1, 1, 4, pixel, &made) == GF_OK);
+    held.push_back(made);
+  }
+  for (auto* image : held) CHECK(gf_image_release(image) == GF_OK);
+}
+
+TEST_CASE("configuration, versions and texts") {
+  gf::test::TemporaryFolder folder;
+  const auto path = folder / "engine.toml";
+  gf::test::write_file(path, "model_folders = [\"a folder whose name is longer than a small string\", \"b\"]\n");
+  CHECK(fail_each_allocation([&] {
+          gf_config* config = nullptr;
+          const auto status = gf_config_load(path.c_str(), 0, &config);
+          gf_config_release(config);
+          return status;
+        }) >= 5);
+  gf_config* config = nullptr;
+  REQUIRE(gf_config_load(path.c_str(), 0, &config) == GF_OK);
+  CHECK(fail_each_allocation([&] {
+          std::uint64_t size = 0;
+          return gf_config_json(config, nullptr, &size);
+        }) >= 2);
+  gf_config_release(config);
+  CHECK(fail_each_allocation([&] {
+          std::uint64_t size = 0;
+          return gf_version_json(nullptr, &size);
+        }) >= 2);
+}
+
+TEST_CASE("the last error's JSON without memory leaves the last error") {
+  REQUIRE(gf_image_release(reinterpret_cast<gf_image*>(1)) == GF_ERR_INVALID_HANDLE);
+  for (long fail_at = 1;; ++fail_at) {
+    gf_status status;
+    bool failed;
+    std::uint64_t size = 0;
+    {
+      const FailingAllocation failing(fail_at);
+      status = gf_last_error_json(nullptr, &size);
+      failed = failing.failed();
+    }
+    CHECK(gf_last_error_status() == GF_ERR_INVALID_HANDLE);
+    if (!failed) {
+      CHECK(status == GF_OK);
+      CHECK(fail_at > 3);
+      break;
+    }
+    CHECK(status == GF_ERR_OUT_OF_HOST_MEMORY);
+  }
+}
+
+TEST_CASE("an engine is opened whole or not at all") {
+  const char* folder = "/a/folder/whose/name/is/longer/than/a/small/string";
+  gf_engine_options options = GF_ENGINE_OPTIONS_INIT;
+  options.model_folders = &folder;
+  options.model_folder_count = 1;
+  options.executor_count = 3;
+  CHECK(fail_each_allocation([&] {
+          gf_engine* engine = nullptr;
+          const auto status = gf_engine_open(&options, &engine);
+          if ((status == GF_OK) != (engine != nullptr)) return GF_ERR_INTERNAL;
+          const auto closed = gf_engine_close(engine, 30'000'000);
+          if (status == GF_OK && closed != GF_OK && closed != GF_ERR_OUT_OF_HOST_MEMORY) return closed;
+          if (status == GF_OK && closed == GF_ERR_OUT_OF_HOST_MEMORY) gf_engine_close(engine, 30'000'000);
+          return status;
+        }) >= 5);
+}
+
+TEST_CASE("a submit without memory has taken nothing, and the next one works") {
+  gf_engine* engine = nullptr;
+  REQUIRE(gf_engine_open(nullptr, &engine) == GF_OK);
+  gf_request request = GF_REQUEST_INIT;
+  request.model = "a model whose name is longer than a small string";
+  request.prompt = "a prompt that is longer than a small string";
+  request.negative_prompt = "another text that is longer than a small string";
+  CHECK(fail_each_allocation([&] {
+          gf_job_id job = {0, 0};
+          const auto status = gf_engine_submit(engine, &request, &job);
+          if ((status == GF_OK) != (job.high != 0)) return GF_ERR_INTERNAL;
+          return status;
+        }) >= 3);
+  gf_job_id job;
+  REQUIRE(gf_engine_submit(engine, &request, &job) == GF_OK);
+  gf_job_info info = GF_JOB_INFO_INIT;
+  REQUIRE(gf_job_wait(engine, &job, 30'000'000, &info) == GF_OK);
+  CHECK(info.status == GF_ERR_NOT_FOUND);
+  CHECK(fail_each_allocation([&] {
+          std::uint64_t size = 0;
+          return gf_job_error_json(engine, &job, nullptr, &size);
+        }) >= 2);
+  CHECK(gf_engine_close(engine, 30'000'000) == GF_OK);
+}

@@ -1,0 +1,87 @@
+#include "support.hpp"
+
+#include <cstdlib>
+#include <fstream>
+#include <regex>
+#include <sstream>
+#include <stdexcept>
+
+namespace gf::test {
+
+TemporaryFolder::TemporaryFolder() {
+  auto pattern = (std::filesystem::temp_directory_path() / "gameforge-capi-XXXXXX").string();
+  if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder: " + pattern);
+  path_ = pattern;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+void make_fake_model(const std::string& folder, const std::string& name, const std::string& settings) {
+  namespace fs = std::filesystem;
+  const fs::path from = GAMEFORGE_SHIPPED_MODEL;
+  const fs::path to = fs::path(folder) / name;
+  for (const auto& entry : fs::recursive_directory_iterator(from)) {
+    // Its gameforge.json would give the model another name and defaults; vocabularies and weights are not read.
+    if (entry.path().extension() != ".json" || entry.path().filename() == "gameforge.json") continue;
+    if (entry.file_size() > 16384) continue;
+    const auto target = to / fs::relative(entry.path(), from);
+    fs::create_directories(target.parent_path());
+    fs::copy_file(entry.path(), target);
+  }
+  write_file((to / "fake.json").string(), settings);
+}
+
+std::string file_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw std::runtime_error("not there: " + path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  if (!file) throw std::runtime_error("not written: " + path);
+}
+
+std::set<Declared> declared_functions() {
+  const auto header = file_text(GAMEFORGE_HEADER);
+  const std::regex declaration(R"(\nGF_API\s[^;(]*?(gf_\w+)\(([^)]*)\);)");
+  std::set<Declared> found;
+  for (std::sregex_iterator at(header.begin(), header.end(), declaration), end; at != end; ++at) {
+    // One line, so that a parameter that was wrapped is found all the same.
+    found.insert({(*at)[1], std::regex_replace((*at)[2].str(), std::regex(R"(\s+)"), " ")});
+  }
+  return found;
+}
+
+std::set<std::string> functions_with(const std::string& part) {
+  std::set<std::string> names;
+  for (const auto& function : declared_functions()) {
+    if (function.parameters.find(part) != std::string::npos) names.insert(function.name);
+  }
+  return names;
+}
+
+std::string text_of(const TextCall& call) {
+  std::uint64_t size = 0;
+  auto status = call(nullptr, &size);
+  std::string text;
+  while (status == GF_OK) {
+    text.resize(size);
+    status = call(text.data(), &size);
+    if (status == GF_OK) {
+      text.resize(size - 1);
+      return text;
+    }
+    if (status == GF_ERR_BUFFER_TOO_SMALL) status = GF_OK;  // It grew in between.
+  }
+  return "status " + std::to_string(static_cast<int>(status)) + ": " + gf_last_error_message();
+}
+
+}  // namespace gf::test
