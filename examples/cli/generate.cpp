@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -119,11 +120,22 @@ void generate(const Options& options) {
     initial = read_latents(options.init_latents);
     request.initial_latents = initial.values.data();
     request.initial_latent_count = initial.values.size();
-    // The file knows what it is for; what the command line says besides is checked against it by the library.
+    // The file knows what it is for, and the command line may not say otherwise.
     const auto factor = model.at("vae_factor").get<std::uint32_t>();
     if (request.image_count == 0) request.image_count = initial.shape[0];
     if (request.height_px == 0) request.height_px = initial.shape[2] * factor;
     if (request.width_px == 0) request.width_px = initial.shape[3] * factor;
+    const std::uint32_t needed[4] = {request.image_count, model.at("latent_channels").get<std::uint32_t>(),
+                                     request.height_px / factor, request.width_px / factor};
+    if (!std::equal(std::begin(needed), std::end(needed), std::begin(initial.shape))) {
+      const auto shown = [](const std::uint32_t(&shape)[4]) {
+        return fmt::format("[{}, {}, {}, {}]", shape[0], shape[1], shape[2], shape[3]);
+      };
+      throw Failure{
+          GF_ERR_INVALID_ARGUMENT,
+          fmt::format("{}: `latents` is {}; {} pictures of {}x{} need {}", options.init_latents, shown(initial.shape),
+                      request.image_count, request.width_px, request.height_px, shown(needed))};
+    }
   }
 
   const double began = seconds_now();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include <unistd.h>
 
@@ -42,18 +43,19 @@ void Progress::show(const gf_event& event) {
   }
   const auto filled =
       event.total == 0 ? 0 : std::min<std::uint64_t>(bar_cells * std::uint64_t{event.step} / event.total, bar_cells);
+  auto line = fmt::format("[{}{}] {}", std::string(filled, '#'), std::string(bar_cells - filled, '.'), what);
+  if (line == shown_) return;  // A terminal at the other end of a network pays for every one.
   // ESC [K clears what a longer line has left.
-  (void)std::fprintf(stderr, "\r[%s%s] %s\033[K", std::string(filled, '#').c_str(),
-                     std::string(bar_cells - filled, '.').c_str(), what.c_str());
+  (void)std::fprintf(stderr, "\r%s\033[K", line.c_str());
   (void)std::fflush(stderr);
-  shown_ = true;
+  shown_ = std::move(line);
 }
 
 void Progress::clear() {
-  if (!shown_) return;
+  if (shown_.empty()) return;
   (void)std::fputs("\r\033[K", stderr);
   (void)std::fflush(stderr);
-  shown_ = false;
+  shown_.clear();
 }
 
 }  // namespace command

@@ -3,6 +3,8 @@
 
 #include <gameforge/gameforge.h>
 
+#include <string>
+
 namespace command {
 
 class Progress {
@@ -17,7 +19,7 @@ class Progress {
 
  private:
   bool terminal_;
-  bool shown_ = false;
+  std::string shown_;  // As it stands on the terminal.
 };
 
 }  // namespace command

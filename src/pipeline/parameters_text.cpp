@@ -27,7 +27,7 @@ std::string to_text(const ParametersText& parameters) {
     if (!value.empty()) text += fmt::format(", {}: {}", key, quoted(value));
   };
   add("Sampler", std::string(display_name(parameters.sampler)));
-  add("Schedule type", std::string(display_name(parameters.schedule)));
+  add("Schedule type", parameters.schedule.empty() ? "Automatic" : std::string(display_name(parameters.schedule)));
   add("CFG scale", fmt::format("{}", parameters.cfg_scale));
   add("Seed", fmt::format("{}", parameters.seed));
   add("Size", fmt::format("{}x{}", parameters.width_px, parameters.height_px));

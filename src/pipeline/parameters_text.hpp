@@ -14,7 +14,7 @@ struct ParametersText {
   std::string negative_prompt;
   std::uint32_t steps = 0;
   std::string sampler;   ///< "euler", "euler_a", ...: written under webui's name where webui has it, else as it is.
-  std::string schedule;  ///< "normal", "karras", "exponential": likewise. Empty: the model's own.
+  std::string schedule;  ///< "normal", "karras", "exponential": likewise. Empty: the model's own, webui's "Automatic".
   double cfg_scale = 0;
   std::uint64_t seed = 0;
   std::uint32_t width_px = 0;

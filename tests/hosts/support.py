@@ -5,13 +5,14 @@ The environment comes from tests/hosts/CMakeLists.txt:
   GAMEFORGE_COMMAND       the command
   GAMEFORGE_SOURCE        the checkout
   GAMEFORGE_MODELS        the folder with the shipped model
-  GAMEFORGE_BACKEND_PATH  the fake backend, where libtorch's is not built; it draws no tiles, but obeys the same seam
+  GAMEFORGE_BACKEND_PATH  the fake backend, where libtorch's is not built; it draws no tiles, but keeps the same rules
 """
 
 import json
 import os
 import struct
 import sys
+import tempfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,17 @@ SOURCE = Path(os.environ["GAMEFORGE_SOURCE"])
 MODELS = Path(os.environ["GAMEFORGE_MODELS"])
 REAL = not os.environ.get("GAMEFORGE_BACKEND_PATH")
 NEEDS_REAL = "the libtorch backend is not built, and the fake one draws no tiles"
+if not REAL:
+    # The fake backend asks for a file of its own in a model's folder: the shipped model gets one in a copy of links.
+    _copy = tempfile.TemporaryDirectory()
+    _model = Path(_copy.name) / "gameforge-tiles"
+    _model.mkdir()
+    for _part in (MODELS / "gameforge-tiles").iterdir():
+        (_model / _part.name).symlink_to(_part)
+    # Steps as long as the real one's: what cancels a job must have the time to.
+    (_model / "fake.json").write_text('{"step_us": 1000}')
+    MODELS = Path(_copy.name)
+    os.environ["GAMEFORGE_MODELS"] = os.environ["GAMEFORGE_MODEL_FOLDERS"] = str(MODELS)
 sys.path.insert(0, str(SOURCE / "bindings" / "python"))
 
 

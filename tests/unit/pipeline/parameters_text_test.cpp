@@ -53,7 +53,8 @@ TEST_CASE("what is not known is left out, and names that webui has not stay as t
   parameters.schedule.clear();
   parameters.version.clear();
   parameters.sampler = "ours";
-  CHECK(to_text(parameters) == "a red potion\nSteps: 20, Sampler: ours, CFG scale: 4, Seed: 1, Size: 32x32");
+  CHECK(to_text(parameters) ==
+        "a red potion\nSteps: 20, Sampler: ours, Schedule type: Automatic, CFG scale: 4, Seed: 1, Size: 32x32");
 }
 
 TEST_CASE("a value with a comma, colon or line feed is quoted as JSON, and no other") {
