@@ -25,7 +25,8 @@ Json examine_backend(const EngineOptions& options, Json& problems) {
   Json out = {{"path", path}, {"found", is_regular_file(path)}, {"usable", false}};
   const auto opened = [&]() -> Result<void> {
     GF_TRY(auto library, pipeline::BackendLibrary::open(path));
-    GF_TRY(const auto backend, pipeline::Backend::create(std::move(library), {nullptr, options.ledger, options.clock}));
+    GF_TRY(const auto backend,
+           pipeline::Backend::create(std::move(library), {nullptr, options.ledger.get(), options.clock}));
     out["usable"] = true;
     out["name"] = backend->name();
     out["version"] = backend->version();

@@ -30,12 +30,12 @@ Result<std::chrono::steady_clock::time_point> deadline_after(std::int64_t timeou
 
 }  // namespace
 
-Engine::State::State(EngineOptions checked_options, const Clock& used_clock, pipeline::Ledger& used_ledger)
+Engine::State::State(EngineOptions checked_options)
     : options(std::move(checked_options)),
-      clock(used_clock),
-      ledger(used_ledger),
-      opened_us(used_clock.now_us()),
-      log(options.log_level, used_clock),
+      clock(*options.clock),
+      ledger(*options.ledger),
+      opened_us(clock.now_us()),
+      log(options.log_level, clock),
       folders(options.model_folders, options.allow_model_paths),
       queue(options.queue_limit) {
   jobs.reserve(std::min<std::size_t>(std::size_t{options.queue_limit} + options.retained_job_count, 4096));
@@ -128,9 +128,7 @@ Engine::Engine(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Result<std::shared_ptr<Engine>> Engine::open(EngineOptions options) {
   GF_TRY(auto used, checked(std::move(options)));
-  const auto& clock = *used.clock;
-  auto& ledger = *used.ledger;
-  auto state = std::make_shared<State>(std::move(used), clock, ledger);
+  auto state = std::make_shared<State>(std::move(used));
   std::shared_ptr<Engine> engine(new Engine(state));
 
   // Counts a thread before it runs, and back when it could not be started.

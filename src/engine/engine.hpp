@@ -115,8 +115,8 @@ struct EngineOptions {
   /// Called on a thread of the engine, one call at a time, under no lock. What it throws is swallowed and logged.
   std::function<void(const Event&)> event_callback;
   std::function<void(const LogLine&)> log_callback;
-  /// Shared by every engine of a process; nullptr: pipeline::process_ledger(). Must outlive the engine's threads.
-  pipeline::Ledger* ledger = nullptr;
+  /// Shared with the engine's threads, which may outlive close(). nullptr: pipeline::process_ledger().
+  std::shared_ptr<pipeline::Ledger> ledger;
   const Clock* clock = nullptr;  ///< nullptr: system_clock(). Must outlive the engine's threads.
 };
 

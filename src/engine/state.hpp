@@ -41,7 +41,7 @@ struct JobCounts {
 /// preempted must not hold up a frame. What it has to tell goes to the desk thread as mail. Every thread waits without
 /// a timeout, so that an idle engine does nothing.
 struct Engine::State {
-  State(EngineOptions checked_options, const Clock& used_clock, pipeline::Ledger& used_ledger);
+  explicit State(EngineOptions checked_options);
   ~State();
 
   const EngineOptions options;

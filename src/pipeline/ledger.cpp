@@ -85,9 +85,9 @@ LedgerAccount Ledger::account(std::uint32_t device) const {
   return out;
 }
 
-Ledger& process_ledger() {
+std::shared_ptr<Ledger> process_ledger() {
   // Never destroyed: threads of an engine that was not waited for may outlive static destruction.
-  static auto* const ledger = new Ledger;
+  static auto* const ledger = new std::shared_ptr<Ledger>(std::make_shared<Ledger>());
   return *ledger;
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 
 namespace gf::pipeline {
@@ -60,6 +61,6 @@ class Ledger {
 };
 
 /// The ledger of this process's devices: several engines share one device. Lives as long as the process.
-Ledger& process_ledger();
+std::shared_ptr<Ledger> process_ledger();
 
 }  // namespace gf::pipeline

@@ -49,6 +49,14 @@ Error corrupt(std::string_view path, std::string_view what) {
   return Error{Status::corrupt_file, fmt::format("{}: {}", path, what), {}};
 }
 
+/// A value as its file has it, on one line and cut where it is long; in ASCII, so that it can be cut anywhere.
+std::string written(const Json& value) {
+  constexpr std::size_t longest = 80;
+  auto text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  if (text.size() > longest) text.replace(longest, std::string::npos, "...");
+  return text;
+}
+
 /// A config being read: a document with the path that messages begin with.
 struct Document {
   std::string path;
@@ -71,8 +79,8 @@ Result<std::uint64_t> whole(const Document& document, const Json& object, const 
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return fallback;
   if (!found->is_number_unsigned() || found->get<std::uint64_t>() < low || found->get<std::uint64_t>() > high) {
-    return corrupt(document.path, fmt::format("{} is {}; it must be a whole number from {} to {}", key,
-                                              shown(to_text(*found)), low, high));
+    return corrupt(document.path,
+                   fmt::format("{} is {}; it must be a whole number from {} to {}", key, written(*found), low, high));
   }
   return found->get<std::uint64_t>();
 }
@@ -82,7 +90,7 @@ Result<double> real(const Document& document, const Json& object, const char* ke
   if (found == object.end() || found->is_null()) return 0.0;
   if (!found->is_number() || !(found->get<double>() >= low && found->get<double>() <= high)) {
     return corrupt(document.path,
-                   fmt::format("{} is {}; it must be a number from {} to {}", key, shown(to_text(*found)), low, high));
+                   fmt::format("{} is {}; it must be a number from {} to {}", key, written(*found), low, high));
   }
   return found->get<double>();
 }
@@ -91,7 +99,7 @@ Result<std::string> text(const Document& document, const Json& object, const cha
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return std::string{};
   if (!found->is_string()) {
-    return corrupt(document.path, fmt::format("{} is {}; it must be text", key, shown(to_text(*found))));
+    return corrupt(document.path, fmt::format("{} is {}; it must be text", key, written(*found)));
   }
   return found->get<std::string>();
 }
@@ -102,13 +110,13 @@ Result<std::uint64_t> levels_of(const Document& document) {
   if (found == document.json.end()) return corrupt(document.path, "it lacks block_out_channels");
   if (!found->is_array() || found->empty() || found->size() > most_levels) {
     return corrupt(document.path, fmt::format("block_out_channels is {}; it must be a list of 1 to {} whole numbers",
-                                              shown(to_text(*found)), most_levels));
+                                              written(*found), most_levels));
   }
   for (const auto& channels : *found) {
     if (!channels.is_number_unsigned() || channels.get<std::uint64_t>() < 1 ||
         channels.get<std::uint64_t>() > most_channels) {
       return corrupt(document.path, fmt::format("block_out_channels holds {}; it must hold whole numbers from 1 to {}",
-                                                shown(to_text(channels)), most_channels));
+                                                written(channels), most_channels));
     }
   }
   return found->size();
@@ -131,8 +139,7 @@ Result<void> read_index(const Document& index, ModelDescription& model) {
     if (!value.is_array()) continue;  // An option of the pipeline, such as force_zeros_for_empty_prompt.
     if (value.size() != 2 || !(value[0].is_string() || value[0].is_null()) ||
         !(value[1].is_string() || value[1].is_null())) {
-      return corrupt(index.path,
-                     fmt::format("{} is {}; it must be a pair of library and class", key, shown(to_text(value))));
+      return corrupt(index.path, fmt::format("{} is {}; it must be a pair of library and class", key, written(value)));
     }
     if (value[0].is_null() || value[1].is_null()) continue;
     model.parts.push_back({key, value[0].get<std::string>(), value[1].get<std::string>()});

@@ -37,7 +37,7 @@ constexpr std::int64_t long_us = 60'000'000;
 /// An engine on a folder of fake models.
 struct World {
   TemporaryFolder folder;
-  pipeline::Ledger ledger;
+  std::shared_ptr<pipeline::Ledger> ledger = std::make_shared<pipeline::Ledger>();
   EngineOptions options;
   std::shared_ptr<Engine> engine;
 
@@ -45,7 +45,7 @@ struct World {
     options.model_folders = {folder.path()};
     options.backend_path = GAMEFORGE_FAKE_BACKEND;
     options.thread_count = 1;
-    options.ledger = &ledger;
+    options.ledger = ledger;
   }
   ~World() {
     if (!engine) return;
@@ -673,7 +673,7 @@ TEST_CASE("close with jobs in flight ends them as cancelled within its time") {
   waiter.join();
   event_waiter.join();
   CHECK(world.threads() == 0);
-  CHECK(world.ledger.account(0).total == 0);
+  CHECK(world.ledger->account(0).total == 0);
   const auto counts = world.statistics().at("jobs");
   CHECK(counts.at("cancelled") == 20);
   CHECK(counts.at("accepted") == 20);
@@ -708,7 +708,7 @@ TEST_CASE("close does not wait for a backend that is deaf, and what is left ends
   world.engine.reset();
   CHECK(gone.expired());
   // The model goes with the last thread's share.
-  CHECK(eventually([&] { return world.ledger.account(0).total == 0; }));
+  CHECK(eventually([&] { return world.ledger->account(0).total == 0; }));
 }
 
 TEST_CASE("an engine that is dropped without close ends by itself") {
@@ -718,7 +718,7 @@ TEST_CASE("an engine that is dropped without close ends by itself") {
   const auto job = submit(*world.engine, draft_of("slow", "x", 1000));
   REQUIRE(reaches(*world.engine, job, Stage::sampling));
   world.engine.reset();
-  CHECK(eventually([&] { return world.ledger.account(0).total == 0; }));
+  CHECK(eventually([&] { return world.ledger->account(0).total == 0; }));
 }
 
 TEST_CASE("engines are opened and closed 60 times with work in every state") {
@@ -838,7 +838,7 @@ TEST_CASE("a model is loaded ahead, listed, pinned, and given back when its jobs
   CHECK(info.host_tag == 5);
   CHECK(info.image_count == 0);
   CHECK(world.engine->job_image(ahead.value(), 0).error().status == Status::not_found);
-  CHECK(world.ledger.account(0).committed[0] == 1000);
+  CHECK(world.ledger->account(0).committed[0] == 1000);
   REQUIRE(world.engine->pin_model("tiles", true).has_value());
   CHECK(entry().at("loaded") == true);
   CHECK(entry().at("pinned") == true);
@@ -850,16 +850,16 @@ TEST_CASE("a model is loaded ahead, listed, pinned, and given back when its jobs
   REQUIRE(world.engine->release_model("tiles").has_value());
   CHECK(world.engine->release_model("tiles").error().status == Status::not_found);
   CHECK(entry().at("pinned") == false);
-  CHECK(world.ledger.account(0).committed[0] == 1000);  // The job that runs keeps it.
+  CHECK(world.ledger->account(0).committed[0] == 1000);  // The job that runs keeps it.
   // The next one loads it again, beside the one that is still in use.
   const auto again = world.engine->load_ahead("tiles", 0);
   wait_over(*world.engine, again.value());
-  CHECK(world.ledger.account(0).committed[0] == 2000);
+  CHECK(world.ledger->account(0).committed[0] == 2000);
   world.release("tiles");
   CHECK(wait_over(*world.engine, user).state == JobState::done);
-  CHECK(eventually([&] { return world.ledger.account(0).committed[0] == 1000; }));
+  CHECK(eventually([&] { return world.ledger->account(0).committed[0] == 1000; }));
   REQUIRE(world.engine->release_model("tiles").has_value());
-  CHECK(eventually([&] { return world.ledger.account(0).total == 0; }));
+  CHECK(eventually([&] { return world.ledger->account(0).total == 0; }));
   CHECK(world.engine->load_ahead(std::nullopt, 0).error().status == Status::invalid_argument);
   CHECK(world.engine->pin_model("nobody", true).error().status == Status::not_found);
 }
@@ -867,13 +867,13 @@ TEST_CASE("a model is loaded ahead, listed, pinned, and given back when its jobs
 TEST_CASE("what the ledger refuses fails the job before it is taken, and names the bytes") {
   World world;
   world.model("large", R"({"weight_bytes": 5000})");
-  world.ledger.set_limit(0, 4999);
+  world.ledger->set_limit(0, 4999);
   world.open();
   const auto job = submit(*world.engine, draft_of("large"));
   CHECK(wait_over(*world.engine, job).status == Status::over_budget);
   CHECK(error_of(*world.engine, job).message.find("5000 bytes") != std::string::npos);
-  CHECK(world.ledger.account(0).total == 0);
-  world.ledger.set_limit(0, 5000);
+  CHECK(world.ledger->account(0).total == 0);
+  world.ledger->set_limit(0, 5000);
   CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("large"))).state == JobState::done);
 }
 
