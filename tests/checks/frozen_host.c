@@ -18,19 +18,19 @@ static void check(int holds, const char* what, int line) {
 #define CHECK(condition) check((condition) ? 1 : 0, #condition, __LINE__)
 
 /* Asks for a text's size, then for the text. */
-#define READ_TEXT(text, call_of_buffer_and_size)           \
-  do {                                                     \
-    char* buffer = NULL;                                   \
-    uint64_t size = 0;                                     \
-    uint64_t* const size_out = &size;                      \
-    CHECK((call_of_buffer_and_size) == GF_OK && size > 0); \
-    buffer = (char*)malloc((size_t)size + 1);              \
-    (text) = buffer;                                       \
-    if (buffer == NULL) exit(3);                           \
-    buffer[0] = 0;                                         \
-    CHECK((call_of_buffer_and_size) == GF_OK);             \
-    CHECK(strlen(buffer) + 1 == size);                     \
-    (void)size_out;                                        \
+#define READ_TEXT(text, call_of_buffer_and_size)                \
+  do {                                                          \
+    char* buffer = NULL;                                        \
+    uint64_t text_size = 0;                                     \
+    uint64_t* const size_out = &text_size;                      \
+    CHECK((call_of_buffer_and_size) == GF_OK && text_size > 0); \
+    buffer = (char*)malloc((size_t)text_size + 1);              \
+    (text) = buffer;                                            \
+    if (buffer == NULL) exit(3);                                \
+    buffer[0] = 0;                                              \
+    CHECK((call_of_buffer_and_size) == GF_OK);                  \
+    CHECK(strlen(buffer) + 1 == text_size);                     \
+    (void)size_out;                                             \
   } while (0)
 
 static void statuses_and_versions(void) {
