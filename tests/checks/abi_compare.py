@@ -14,7 +14,7 @@ import sources
 
 def compare(description, library, header=None, suppressions=os.path.join(os.path.dirname(os.path.abspath(__file__)), "grown_tails.supp")):
     """Runs abidiff; returns its report where it found a difference that may not be, else an empty text."""
-    words = ["abidiff", "--no-added-syms", "--suppressions", suppressions]
+    words = ["abidiff", "--exported-interfaces-only", "--no-added-syms", "--suppressions", suppressions]
     if header:
         words += ["--headers-dir2", header]
     run = subprocess.run([*words, description, library], capture_output=True, text=True, check=False)
