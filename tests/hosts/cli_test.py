@@ -263,7 +263,8 @@ class Generate(Case):
 
     @unittest.mock.patch.dict(os.environ)
     def test_a_config_file_is_read_and_the_command_line_wins(self):
-        os.environ.pop("GAMEFORGE_MODEL_FOLDERS", None)  # The environment would win over the file.
+        for name in ("GAMEFORGE_MODEL_FOLDERS", "GAMEFORGE_THREAD_COUNT"):
+            os.environ.pop(name, None)  # The environment would win over the file.
         config = self.folder / "gameforge.toml"
         config.write_text(f'model_folders = ["{self.folder}"]\nthread_count = 2\n')
         shutil.copytree(MODELS / "gameforge-tiles", self.folder / "mine", ignore=shutil.ignore_patterns("loras"))
