@@ -102,7 +102,8 @@ at::Tensor Conv::forward(const at::Tensor& x) const {
     const std::vector<std::int64_t> pads = {padding, padding};
     const std::vector<std::int64_t> strides = {stride, stride};
     const std::vector<std::int64_t> ones = {1, 1};
-    return PackedOps::get().run_conv->call(x, packed, bias, pads, strides, ones, 1, "none", PackedOps::Scalars(), std::nullopt);
+    return PackedOps::get().run_conv->call(x, packed, bias, pads, strides, ones, 1, "none", PackedOps::Scalars(),
+                                           std::nullopt);
   }
   return at::conv2d(x, packed.to_dense().contiguous(at::MemoryFormat::ChannelsLast), bias, {stride, stride},
                     {padding, padding});
