@@ -1,8 +1,8 @@
 #include "support.hpp"
 
+#include <cctype>
 #include <cstdlib>
 #include <fstream>
-#include <regex>
 #include <sstream>
 #include <stdexcept>
 
@@ -50,12 +50,27 @@ void write_file(const std::string& path, const std::string& text) {
 }
 
 std::set<Declared> declared_functions() {
+  // Without std::regex: GCC 12 warns of its insides under AddressSanitizer (GCC bug 105562).
   const auto header = file_text(GAMEFORGE_HEADER);
-  const std::regex declaration(R"(\nGF_API\s[^;(]*?(gf_\w+)\(([^)]*)\);)");
+  const std::string mark = "\nGF_API ";
   std::set<Declared> found;
-  for (std::sregex_iterator at(header.begin(), header.end(), declaration), end; at != end; ++at) {
+  for (auto at = header.find(mark); at != std::string::npos; at = header.find(mark, at + 1)) {
+    const auto open = header.find('(', at);
+    const auto close = header.find(')', open);
+    if (close == std::string::npos) throw std::runtime_error("a declaration without parentheses");
+    auto name = open;
+    while (std::isalnum(static_cast<unsigned char>(header[name - 1])) != 0 || header[name - 1] == '_') --name;
     // One line, so that a parameter that was wrapped is found all the same.
-    found.insert({(*at)[1], std::regex_replace((*at)[2].str(), std::regex(R"(\s+)"), " ")});
+    std::string parameters;
+    for (const char letter : header.substr(open + 1, close - open - 1)) {
+      const bool space = letter == ' ' || letter == '\n';
+      if (!space) {
+        parameters += letter;
+      } else if (!parameters.empty() && parameters.back() != ' ') {
+        parameters += ' ';
+      }
+    }
+    found.insert({header.substr(name, open - name), parameters});
   }
   return found;
 }
