@@ -317,18 +317,17 @@ Result<JobId> Engine::take_in(JobKind kind, pipeline::Request request) {
   // accepted or rejected, started, progress, image, and one that ends it.
   job->spare_events.resize(5);
   job->cancel_item.push_back({IntakeItem::Kind::cancel, nullptr, nullptr});
-  job->finished_place.push_back(job);
-  std::list<IntakeItem> item;
-  item.push_back({IntakeItem::Kind::judge, job, nullptr});
-  job->id = state.ids.make(state.clock.unix_us(), random_bits());
-
-  // A job that is not taken in must not keep itself alive.
+  // A job that is not taken in must not keep itself alive, also when what follows runs out of memory.
   struct Untie {
     Job* of;
     ~Untie() {
       if (of != nullptr) of->finished_place.clear();
     }
   } untie{job.get()};
+  job->finished_place.push_back(job);
+  std::list<IntakeItem> item;
+  item.push_back({IntakeItem::Kind::judge, job, nullptr});
+  job->id = state.ids.make(state.clock.unix_us(), random_bits());
   {
     const std::lock_guard lock(state.mutex);
     if (state.closing) return Error{Status::shutting_down, "the engine is being closed", {}};
