@@ -923,9 +923,8 @@ TEST_CASE("an engine that has nothing to do lets its threads sleep") {
   bool quiet = false;
   for (int attempt = 0; attempt < 20 && !quiet; ++attempt) {
     const auto before = sleeps();
-    REQUIRE(before.size() == 6);
     std::this_thread::sleep_for(std::chrono::milliseconds(250));  // The one thing to see here is that nothing happens.
-    quiet = sleeps() == before;
+    quiet = before.size() == 6 && sleeps() == before;             // Six once each has run, since a thread names itself.
   }
   CHECK(quiet);
 }
