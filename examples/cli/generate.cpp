@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <iterator>
 #include <memory>
@@ -233,7 +234,18 @@ void add_generate(CLI::App& app, Chosen& chosen) {
       ->type_name("F");
   add.add_option("--sampler", options->sampler, "euler, \"Euler a\", ...: as diffusers, webui or ComfyUI call it")
       ->type_name("NAME");
-  add.add_option("--seed", options->seed, "The same seed gives the same picture; drawn and printed if it is not given")
+  add.add_option_function<std::string>(
+         "--seed",
+         [options](const std::string& text) {
+           if (text == "-1") return;  // As stable-diffusion-webui's users write "any".
+           std::uint64_t seed = 0;
+           const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+           if (error != std::errc() || end != text.data() + text.size()) {
+             throw CLI::ValidationError("--seed is " + text + "; it must be 0 to 18446744073709551615, or -1 for any");
+           }
+           options->seed = seed;
+         },
+         "The same seed gives the same picture; drawn and printed if it is not given, or -1")
       ->type_name("N");
   add.add_option("--count", options->count, "Pictures, 1 to 256, with the seeds N, N+1, ...; files get _0, _1, ...")
       ->type_name("N");

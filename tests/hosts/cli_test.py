@@ -83,7 +83,8 @@ class Help(Case):
     def test_a_command_line_that_is_no_command_line_is_group_1(self):
         for arguments in (
             [], ["nosuch"], ["generate"], ["generate", "a", "--nosuch"], ["generate", "a", "--steps", "many"],
-            ["generate", "a", "--steps", "-1"], ["generate", "a", "--seed", "1e3"], ["sheet"], ["model"], ["bench"],
+            ["generate", "a", "--steps", "-1"], ["generate", "a", "--seed", "1e3"], ["generate", "a", "--seed", "-2"],
+            ["sheet"], ["model"], ["bench"],
         ):
             with self.subTest(arguments=arguments):
                 self.bad(1, *arguments)
@@ -173,6 +174,11 @@ class Generate(Case):
         if exiftool:
             read = subprocess.run([exiftool, "-b", "-Parameters", "p.png"], cwd=self.folder, capture_output=True, text=True)
             self.assertTrue(read.stdout.startswith(prompt))
+
+    def test_seed_minus_one_is_any_seed(self):
+        seeds = {self.generate("a red potion", "--seed", -1, "--steps", 1, "--out", "any.png")["seed"] for _ in range(2)}
+        self.assertEqual(len(seeds), 2)
+        self.assertNotIn(2**64 - 1, seeds)
 
     def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture(self):
         for name, seed in (("a", 9), ("b", 9), ("c", 10)):
