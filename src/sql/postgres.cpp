@@ -16,16 +16,20 @@ namespace gf::sql {
 namespace {
 
 // X(name): the functions of libpq that are used.
-#define GF_LIBPQ_FUNCTIONS(X)                                                                                      \
-  X(PQconnectdbParams)                                                                                             \
-  X(PQstatus)                                                                                                      \
-  X(PQerrorMessage)                                                                                                \
-  X(PQfinish)                                                                                                      \
-  X(PQexec)                                                                                                        \
-  X(PQprepare) X(PQexecPrepared) X(PQexecParams) X(PQresultStatus) X(PQresultErrorField) X(PQresultErrorMessage)   \
-      X(PQclear) X(PQntuples) X(PQnfields) X(PQfname) X(PQftype) X(PQgetvalue) X(PQgetlength) X(PQgetisnull)       \
-          X(PQtransactionStatus) X(PQbackendPID) X(PQgetCancel) X(PQcancel) X(PQfreeCancel) X(PQsetNoticeReceiver) \
-              X(PQputCopyEnd) X(PQgetResult) X(PQparameterStatus)
+#define GF_LIBPQ_FUNCTIONS(X)                                                                                     \
+  X(PQconnectdbParams)                                                                                            \
+  X(PQstatus)                                                                                                     \
+  X(PQerrorMessage)                                                                                               \
+  X(PQfinish)                                                                                                     \
+  X(PQexec)                                                                                                       \
+  X(PQprepare)                                                                                                    \
+  X(PQexecPrepared)                                                                                               \
+  X(PQexecParams)                                                                                                 \
+  X(PQresultStatus)                                                                                               \
+  X(PQresultErrorField)                                                                                           \
+  X(PQresultErrorMessage) X(PQclear) X(PQntuples) X(PQnfields) X(PQfname) X(PQftype) X(PQgetvalue) X(PQgetlength) \
+      X(PQgetisnull) X(PQtransactionStatus) X(PQbackendPID) X(PQgetCancel) X(PQcancel) X(PQfreeCancel)            \
+          X(PQsetNoticeReceiver) X(PQputCopyEnd) X(PQgetResult) X(PQparameterStatus)
 
 struct Libpq {
 #define GF_DETAIL_POINTER(name) decltype(&::name) name = nullptr;
