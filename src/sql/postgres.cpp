@@ -16,13 +16,14 @@ namespace gf::sql {
 namespace {
 
 // X(name): the functions of libpq that are used.
-// clang-format off: version 14 lays a list of macro calls out differently each time it is run.
-#define GF_LIBPQ_FUNCTIONS(X)                                                                                          \
-  X(PQconnectdbParams)                                                                                                 \
-  X(PQstatus) X(PQerrorMessage) X(PQfinish) X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQexecParams) X(PQresultStatus) \
-      X(PQresultErrorField) X(PQresultErrorMessage) X(PQclear) X(PQntuples) X(PQnfields) X(PQfname) X(PQftype)         \
-          X(PQgetvalue) X(PQgetlength) X(PQgetisnull) X(PQtransactionStatus) X(PQbackendPID) X(PQgetCancel)            \
-              X(PQcancel) X(PQfreeCancel) X(PQsetNoticeReceiver) X(PQputCopyEnd) X(PQgetResult) X(PQparameterStatus)
+// Version 14 lays a list of macro calls out differently each time it is run.
+// clang-format off
+#define GF_LIBPQ_FUNCTIONS(X) \
+  X(PQconnectdbParams) X(PQstatus) X(PQerrorMessage) X(PQfinish) X(PQexec) X(PQprepare) X(PQexecPrepared) \
+  X(PQexecParams) X(PQresultStatus) X(PQresultErrorField) X(PQresultErrorMessage) X(PQclear) X(PQntuples) \
+  X(PQnfields) X(PQfname) X(PQftype) X(PQgetvalue) X(PQgetlength) X(PQgetisnull) X(PQtransactionStatus) \
+  X(PQbackendPID) X(PQgetCancel) X(PQcancel) X(PQfreeCancel) X(PQsetNoticeReceiver) X(PQputCopyEnd) \
+  X(PQgetResult) X(PQparameterStatus)
 // clang-format on
 
 struct Libpq {
