@@ -35,15 +35,13 @@ std::vector<std::int64_t> parse_list(std::string_view text) {
 
 sql::Value optional_text(const std::string& text) { return text.empty() ? sql::Value{} : sql::Value{text}; }
 
-// What this transaction changed, as PostgreSQL's catalogs tell: rows of pg_class whose creating transaction is no older
-// than ours. Columns with their types, so that drift of one of these objects is seen without the whole schema.
+// What this transaction changed: relations that it has locked against writers, which is what everything that makes,
+// alters or indexes one does. The table of locks is small, where a search of the catalog for our own rows is not.
 constexpr std::string_view touched_objects =
-    "(SELECT string_agg(c.oid::regclass::text || ' ' || md5(coalesce((SELECT string_agg(a.attname || ' ' || "
-    "format_type(a.atttypid, a.atttypmod), ',' ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND "
-    "a.attnum > 0 AND NOT a.attisdropped), '')), E'\\n' ORDER BY c.oid::regclass::text) FROM pg_class c WHERE "
-    "age(c.xmin) <= age(pg_current_xact_id()::xid) AND c.relnamespace <> 'pg_toast'::regnamespace AND c.relname NOT "
-    "LIKE "
-    "'gameforge\\_%')";
+    "(SELECT string_agg(DISTINCT l.relation::regclass::text, E'\\n') FROM pg_locks l WHERE l.pid = pg_backend_pid() "
+    "AND "
+    "l.locktype = 'relation' AND l.relation >= 16384 AND l.mode IN ('AccessExclusiveLock', 'ExclusiveLock', "
+    "'ShareRowExclusiveLock', 'ShareLock', 'ShareUpdateExclusiveLock'))";
 
 }  // namespace
 
@@ -60,15 +58,33 @@ const Record* History::find(std::int64_t version) const {
   return found == by_version.end() ? nullptr : &rows[found->second];
 }
 
-Result<History> History::read(sql::Connection& connection) {
+Result<History> History::read(sql::Connection& connection) { return read_columns(connection, false); }
+
+Result<History> History::read_brief(sql::Connection& connection) {
+  GF_TRY(auto history, read_columns(connection, true));
+  // Rare, and then all of the row is wanted.
+  if (history.unfinished) return read(connection);
+  return history;
+}
+
+Result<std::string> recorded_token_sum(sql::Connection& connection, std::int64_t id) {
+  GF_TRY(const auto rows,
+         connection.query("SELECT token_sum FROM gameforge_migrations WHERE id = $1", std::vector<sql::Value>{id}));
+  return rows.text(0, 0);
+}
+
+Result<History> History::read_columns(sql::Connection& connection, bool brief) {
   History history;
   GF_TRY(history.exists, has_table(connection, history_table));
   if (!history.exists) return history;
-  GF_TRY(auto table,
-         connection.query("SELECT id, version, name, label, direction, state, origin, checksum, token_sum, depends, "
-                          "compatible_back_to, irreversible, applied_at, duration_us, applied_by, tool_version, "
-                          "statements_done, statement_sums, in_flight, objects, note FROM "
-                          "gameforge_migrations ORDER BY id"));
+  std::string columns =
+      "id, version, name, label, direction, state, origin, checksum, depends, compatible_back_to, irreversible, "
+      "applied_at";
+  if (!brief) {
+    columns +=
+        ", token_sum, duration_us, applied_by, tool_version, statements_done, statement_sums, in_flight, objects, note";
+  }
+  GF_TRY(auto table, connection.query(fmt::format("SELECT {} FROM gameforge_migrations ORDER BY id", columns)));
   history.rows.reserve(table.rows.size());
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
@@ -81,20 +97,22 @@ Result<History> History::read(sql::Connection& connection) {
     row.state = table.text(i, 5);
     row.origin = table.text(i, 6);
     row.checksum = table.text(i, 7);
-    row.token_sum = table.text(i, 8);
-    row.declares_depends = !table.is_null(i, 9);
-    row.depends = parse_list(table.text(i, 9));
-    if (!table.is_null(i, 10)) row.compatible_back_to = table.integer(i, 10);
-    row.irreversible = table.integer(i, 11) != 0;
-    row.applied_at = table.text(i, 12);
-    row.duration_us = table.integer(i, 13);
-    row.applied_by = table.text(i, 14);
-    row.tool_version = table.text(i, 15);
-    row.statements_done = table.integer(i, 16);
-    row.statement_sums = table.text(i, 17);
-    row.in_flight = table.text(i, 18);
-    row.objects = table.text(i, 19);
-    row.note = table.text(i, 20);
+    row.declares_depends = !table.is_null(i, 8);
+    row.depends = parse_list(table.text(i, 8));
+    if (!table.is_null(i, 9)) row.compatible_back_to = table.integer(i, 9);
+    row.irreversible = table.integer(i, 10) != 0;
+    row.applied_at = table.text(i, 11);
+    if (!brief) {
+      row.token_sum = table.text(i, 12);
+      row.duration_us = table.integer(i, 13);
+      row.applied_by = table.text(i, 14);
+      row.tool_version = table.text(i, 15);
+      row.statements_done = table.integer(i, 16);
+      row.statement_sums = table.text(i, 17);
+      row.in_flight = table.text(i, 18);
+      row.objects = table.text(i, 19);
+      row.note = table.text(i, 20);
+    }
     history.last_id = row.id;
     const bool done = row.state == "applied";
     // A later row of the same migration settles what an earlier one left open.
@@ -214,6 +232,12 @@ Result<std::optional<Snapshot>> read_snapshot(sql::Connection& connection) {
   Snapshot snapshot{rows.integer(0, 0), rows.text(0, 1), {}};
   GF_TRY(snapshot.catalog, from_record(rows.text(0, 2)));
   return std::optional<Snapshot>(std::move(snapshot));
+}
+
+Result<std::int64_t> snapshot_id(sql::Connection& connection) {
+  GF_TRY(const auto rows, connection.query("SELECT coalesce(max(history_id), $1) FROM gameforge_schema",
+                                           std::vector<sql::Value>{std::int64_t{0}}));
+  return rows.integer(0, 0);
 }
 
 Result<void> write_snapshot(sql::Connection& connection, const Snapshot& snapshot) {

@@ -38,7 +38,7 @@ struct Record {
   std::int64_t statements_done = 0;
   std::string statement_sums;  ///< One line each, of the statements that are done. Outside a transaction only.
   std::string in_flight;       ///< The sum of a statement that was begun and not told to be done.
-  std::string objects;         ///< What it touched and a sum of it as it was left: "name sum", one a line.
+  std::string objects;         ///< What it touched, by name, one a line. The snapshot has their definitions.
   std::string note;
 };
 
@@ -47,6 +47,8 @@ class History {
  public:
   /// Reads the rows; no table gives an empty history. Any other failure is an error, never "empty".
   static Result<History> read(sql::Connection& connection);
+  /// The same without what only reports show (token_sum, times, persons, progress), but of an unfinished row.
+  static Result<History> read_brief(sql::Connection& connection);
 
   bool exists = false;  ///< The table is there.
   std::int64_t last_id = 0;
@@ -59,7 +61,13 @@ class History {
   std::optional<std::size_t> unfinished;
 
   const Record* find(std::int64_t version) const;
+
+ private:
+  static Result<History> read_columns(sql::Connection& connection, bool brief);
 };
+
+/// The token_sum of a row that was read in brief.
+Result<std::string> recorded_token_sum(sql::Connection& connection, std::int64_t id);
 
 /// Makes the tables if they are not there. To be called under the lock.
 Result<void> create_tables(sql::Connection& connection);
@@ -83,6 +91,8 @@ struct Snapshot {
   Catalog catalog;
 };
 Result<std::optional<Snapshot>> read_snapshot(sql::Connection& connection);
+/// The history_id of the snapshot, 0 without one; the tables are there.
+Result<std::int64_t> snapshot_id(sql::Connection& connection);
 Result<void> write_snapshot(sql::Connection& connection, const Snapshot& snapshot);
 
 /// "2026-11-24T23:58:41.123456Z".

@@ -41,7 +41,9 @@ struct View {
     if (record.origin == "baseline" && record.checksum.empty()) return "applied";
     if (migration->name != record.name) return "changed";
     if (migration->checksum == record.checksum) return "applied";
-    return migration->token_sum(dialect) == record.token_sum ? "edited" : "changed";
+    const auto recorded =
+        record.token_sum.empty() ? recorded_token_sum(in.connection, record.id) : Result<std::string>(record.token_sum);
+    return recorded && migration->token_sum(dialect) == recorded.value() ? "edited" : "changed";
   }
 
   std::vector<const Migration*> late() const {

@@ -141,11 +141,11 @@ Result<void> Runner::check_cancel() const {
   return Error{Status::cancelled, "the run was cancelled", {}};
 }
 
-Result<History> Runner::read_history() {
+Result<History> Runner::read_history(bool brief) {
   // On SQLite a writer that commits keeps readers out for a moment; that is no empty history.
   const auto since_us = now_us();
   for (;;) {
-    auto history = History::read(connection_);
+    auto history = brief ? History::read_brief(connection_) : History::read(connection_);
     if (history || history.error().status != Status::locked || now_us() - since_us > settings_.lock_wait_us)
       return history;
     GF_TRYV(check_cancel());
@@ -293,9 +293,17 @@ Record Runner::record_of(const Step& step, std::string state) const {
 
 StepReport& Runner::report_of(const Step& step, Report& report) const {
   const auto label = step.label();
-  // The newest of that name: redo has one down and one up.
-  for (auto it = report.steps.rbegin(); it != report.steps.rend(); ++it) {
-    if (it->label == label && it->direction == step.direction) return *it;
+  // Steps come in the report's order, so it is mostly the one behind the last.
+  const auto is_it = [&](const StepReport& one) { return one.direction == step.direction && one.label == label; };
+  for (std::size_t i = report_hint_; i < report.steps.size() && i < report_hint_ + 2; ++i) {
+    if (!is_it(report.steps[i])) continue;
+    report_hint_ = i;
+    return report.steps[i];
+  }
+  for (std::size_t i = 0; i < report.steps.size(); ++i) {
+    if (!is_it(report.steps[i])) continue;
+    report_hint_ = i;
+    return report.steps[i];
   }
   auto& added = report.steps.emplace_back();
   added.label = label;
@@ -410,13 +418,7 @@ Result<void> Runner::run_step_in_transaction(Step& step, Report& report) {
   auto record = record_of(step, "applied");
   record.statements_done = static_cast<std::int64_t>(step.section.statements.size());
   if (sqlite()) {
-    for (const auto& name : touched_) {
-      GF_TRY(const auto rows,
-             connection_.query("SELECT sql FROM sqlite_schema WHERE name = $1", std::vector<sql::Value>{name}));
-      record.objects += fmt::format(
-          "{} {}\n", name,
-          rows.empty() ? "gone" : fingerprint({{"", "", canonical_sql(rows.text(0, 0), sql::Dialect::sqlite)}}));
-    }
+    for (const auto& name : touched_) record.objects += name + "\n";
   }
   std::string down;
   if (step.direction == "up" && !step.text().repeatable) {
@@ -529,6 +531,13 @@ Result<Runner::Turn> Runner::run_in_transaction(std::vector<Step*> steps, Report
     const bool alive = connection_.usable();
     if (alive && connection_.in_transaction()) (void)connection_.execute("ROLLBACK");
     Error error = std::move(result).as_failure().error();
+    if (alive && connection_.failure().code == "26000" && prepared_) {
+      // A pooler gave us another server process, which does not know what we prepared.
+      prepared_ = false;
+      connection_.allow_prepared(false);
+      report.failure.reset();
+      continue;
+    }
     if (alive && error.status == Status::locked && attempt < settings_.lock_retries) {
       const auto blocker = blocking_session();
       report.failure.reset();
@@ -878,10 +887,10 @@ Result<void> Runner::check(const Plan& plan, Report& report) {
 
 Result<void> Runner::snapshot(Report& report) {
   const auto since_us = now_us();
+  GF_TRY(const auto taken, snapshot_id(connection_));
+  if (taken == last_id_) return success();
   GF_TRY(const auto history, read_history());
-  if (!history.exists || history.unfinished) return success();
-  GF_TRY(const auto before, read_snapshot(connection_));
-  if (before && before->history_id == history.last_id) return success();
+  if (history.unfinished || taken == history.last_id) return success();
   std::int64_t newest = 0;
   GF_TRYV(begin_locked(true, &newest));
   Result<void> result = success();
@@ -927,6 +936,16 @@ Result<void> Runner::prepare_connection() {
   } else {
     GF_TRYV(connection_.set_timeouts(settings_.lock_timeout_us, settings_.statement_timeout_us));
   }
+  if (!sqlite() && !prepared_) {
+    // Our own statements are prepared once where the server's process stays the same.
+    GF_TRY(const auto backend, connection_.backend_id());
+    prepared_ = true;
+    for (int i = 0; i < 2; ++i) {
+      GF_TRY(const auto again, connection_.backend_id());
+      prepared_ = prepared_ && again == backend;
+    }
+    connection_.allow_prepared(prepared_);
+  }
   return success();
 }
 
@@ -971,11 +990,12 @@ Result<void> Runner::mark(const Migration& migration, const Record* record, cons
 Result<void> Runner::run(const Goal& goal, Report& report) {
   GF_TRYV(prepare_connection());
   bool first = true;
-  std::vector<std::pair<std::string, std::string>> finished;
+  bool tables = false;
   std::set<std::string> intended;  // Rollback, redo: what the first plan meant, so that no later plan reaches further.
   for (;;) {
-    GF_TRY(const auto history, read_history());
+    GF_TRY(const auto history, read_history(true));
     last_id_ = history.last_id;
+    tables = history.exists;
     const PlanInput input{settings_, migrations_, order_, history, connection_};
     Plan plan;
     if (first || goal.kind == Goal::Kind::up) {
@@ -1023,6 +1043,7 @@ Result<void> Runner::run(const Goal& goal, Report& report) {
       GF_TRYV(ensure_tables());
     }
     first = false;
+    tables = true;
     const auto since_us = now_us();
     bool stale = false;
     if (settings_.all_or_nothing || roll_back) {
@@ -1052,7 +1073,7 @@ Result<void> Runner::run(const Goal& goal, Report& report) {
   }
   // What another runner did in our place is no part of this report.
   std::erase_if(report.steps, [](const StepReport& step) { return !step.done; });
-  if (!bare && !roll_back) {
+  if (!bare && !roll_back && tables) {
     GF_TRYV(snapshot(report));
   }
   return success();

@@ -37,7 +37,7 @@ class Runner {
   Result<void> run(const Goal& goal, Report& report);
   /// One transaction for a change of the records alone: tables, lock, `change`, commit.
   Result<void> change_records(const std::function<Result<void>(const History&)>& change);
-  Result<History> read_history();
+  Result<History> read_history(bool brief = false);
   /// One migration by itself, for scratch databases: up, or down where it is applied there.
   Result<void> run_single(const Migration& migration, bool up, Report& report);
   /// A record without anything run, inside change_records: up of `migration`, or down of `record`.
@@ -94,6 +94,8 @@ class Runner {
   std::int64_t last_id_ = 0;       // Of the record that was written last.
   bool timeouts_changed_ = false;
   bool tables_exist_ = true;
+  bool prepared_ = false;                // PostgreSQL: our statements are prepared on the connection.
+  mutable std::size_t report_hint_ = 0;  // Where report_of found its last.
 };
 
 /// What a plan is, without running it.

@@ -138,6 +138,10 @@ class Postgres final : public Connection {
     return rows.integer(0, 0);
   }
 
+  void allow_prepared(bool allowed) override {
+    prepare_allowed_ = allowed;
+    if (!allowed) prepared_.clear();
+  }
   bool usable() const override { return pq_->PQstatus(connection_) == CONNECTION_OK; }
 
  private:
@@ -171,9 +175,20 @@ class Postgres final : public Connection {
         }
         values[i] = texts[i].c_str();
       }
-      // Prepared under a name only where it comes again: behind a pooler in transaction mode a name is worth nothing.
-      raw = pq_->PQexecParams(connection_, terminated.c_str(), static_cast<int>(values.size()), nullptr, values.data(),
-                              nullptr, nullptr, 0);
+      const auto count = static_cast<int>(values.size());
+      if (prepare_allowed_) {
+        auto found = prepared_.find(terminated);
+        if (found == prepared_.end()) {
+          const std::string name = fmt::format("gameforge_{}", prepared_.size());
+          const ResultPtr made(pq_->PQprepare(connection_, name.c_str(), terminated.c_str(), count, nullptr),
+                               Clear{pq_});
+          GF_TRYV(take(made.get(), text, nullptr));
+          found = prepared_.emplace(terminated, name).first;
+        }
+        raw = pq_->PQexecPrepared(connection_, found->second.c_str(), count, values.data(), nullptr, nullptr, 0);
+      } else {
+        raw = pq_->PQexecParams(connection_, terminated.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0);
+      }
     }
     const ResultPtr result(raw, Clear{pq_});
     return take(result.get(), text, rows);
@@ -282,6 +297,8 @@ class Postgres final : public Connection {
   const Libpq* pq_;
   PGconn* connection_;
   std::shared_ptr<Cancel> cancel_;
+  bool prepare_allowed_ = false;
+  std::unordered_map<std::string, std::string> prepared_;  // Statement to its name on the server.
 };
 
 }  // namespace

@@ -86,6 +86,8 @@ class Connection {
   std::vector<std::string> take_notices() { return std::exchange(notices_, {}); }
   /// Changes when the server's process behind the connection does (a pooler in transaction mode); 0 for SQLite.
   virtual Result<std::int64_t> backend_id() = 0;
+  /// PostgreSQL: statements with parameters are prepared on their first use. Not behind a pooler in transaction mode.
+  virtual void allow_prepared(bool) {}
   /// False once the connection is broken: the server is gone.
   virtual bool usable() const = 0;
 

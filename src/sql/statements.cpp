@@ -55,6 +55,7 @@ struct Span {
 };
 
 struct Cutter {
+  bool atomic_body = false;  // A function's SQL body was met: the one place where a keyword may be a name.
   std::string_view text;
   Split result;
   PlaceFinder places;
@@ -134,7 +135,7 @@ Split split_sqlite(std::string_view text, std::size_t start) {
 
 // psql's rule (psqlscan.l): a semicolon ends a statement outside parentheses and outside BEGIN ... END of a function's
 // SQL body. Beyond psql, END and CASE after AS or a dot are names, since the grammar takes any keyword there.
-Split cut_postgres(std::string_view text, std::size_t start) {
+Split cut_postgres(std::string_view text, std::size_t start, bool* in_doubt) {
   Cutter cutter(text);
   Lexer lexer(text, Dialect::postgresql, start);
   Span span;
@@ -169,6 +170,7 @@ Split cut_postgres(std::string_view text, std::size_t start) {
                            "COPY ... FROM STDIN needs a data block, which a migration does not have; use INSERT");
       }
       cutter.close(span);
+      *in_doubt = cutter.atomic_body;
       if (token.kind == TokenKind::end) return std::move(cutter.result);
       reset();
       continue;
@@ -195,7 +197,10 @@ Split cut_postgres(std::string_view text, std::size_t start) {
         copy_from = same_word(shown, "from");
       }
       if (routine && body == 0) {
-        if (begin_seen && same_word(shown, "atomic")) body = 1;
+        if (begin_seen && same_word(shown, "atomic")) {
+          body = 1;
+          cutter.atomic_body = true;
+        }
         begin_seen = same_word(shown, "begin");
       } else if (body > 0) {
         if (same_word(shown, "case")) ++body;
@@ -208,8 +213,10 @@ Split cut_postgres(std::string_view text, std::size_t start) {
 }
 
 Split split_postgres(std::string_view text, std::size_t start) {
-  Split cut = cut_postgres(text, start);
-  if (cut.error) return cut;
+  bool in_doubt = false;
+  Split cut = cut_postgres(text, start, &in_doubt);
+  // Elsewhere the scanner alone tells a statement's end: a semicolon outside parentheses (a fuzzer compares the two).
+  if (cut.error || !in_doubt) return cut;
   const auto parsed = parse_postgres(text.substr(start));
   if (!parsed.spans) return cut;
   // The grammar's cuts, trimmed to tokens. They differ from the scanner's where a keyword is a name.

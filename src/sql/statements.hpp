@@ -39,10 +39,10 @@ struct Split {
   std::optional<SplitError> error;
 };
 
-/// SQLite: triggers end as sqlite3_complete has it, at "; END". PostgreSQL: libpg_query's parser has the last word
-/// where it accepts the text; where it does not, the cuts are those of psql (its psqlscan.l), so that a syntax error
-/// has a statement to belong to. psql's meta-commands and COPY ... FROM STDIN are refused. `text` is borrowed by the
-/// result.
+/// SQLite: triggers end as sqlite3_complete has it, at "; END". PostgreSQL: at semicolons outside parentheses, as its
+/// scanner sees them; where a function has a BEGIN ATOMIC body, in which keywords may be names, libpg_query's parser
+/// has the last word if it accepts the text, and else psql's rule (psqlscan.l), so that a syntax error has a statement
+/// to belong to. psql's meta-commands and COPY ... FROM STDIN are refused. `text` is borrowed by the result.
 Split split(std::string_view text, Dialect dialect);
 
 /// Walks a text forwards and gives the places of rising offsets, so that many cost one pass.

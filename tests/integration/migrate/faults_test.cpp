@@ -407,7 +407,7 @@ static void lock_dies(const Place& place) {
   auto first = place.start({"run", "--no-checks"});
   // Until it holds the lock.
   bool held = false;
-  for (int i = 0; i < 400; ++i) {
+  for (int i = 0; i < 3000; ++i) {
     const auto connection = place.connect();
     if (place.sqlite()) {
       held = connection->execute("begin immediate").has_error();

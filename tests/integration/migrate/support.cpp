@@ -87,12 +87,12 @@ bool Process::wait(std::int64_t timeout_us) {
   return true;
 }
 
-PostgresServer& PostgresServer::instance() {
-  static PostgresServer server;
+PostgresServer& PostgresServer::instance(bool durable) {
+  static PostgresServer server(durable);
   return server;
 }
 
-PostgresServer::PostgresServer() {
+PostgresServer::PostgresServer(bool durable) {
   std::string bin = "/usr/lib/postgresql/15/bin";
   if (const char* given = std::getenv("GAMEFORGE_POSTGRES_BIN")) bin = given;
   if (!std::filesystem::exists(bin + "/initdb")) {
@@ -121,11 +121,12 @@ PostgresServer::PostgresServer() {
     std::ofstream hba(data + "/pg_hba.conf");
     hba << "local all locked scram-sha-256\nlocal all all trust\n";
   }
-  // Durability is off: what is tested is the order of what reaches the server, which a killed client cannot change.
+  // Tests leave durability off: what they test is the order of what reaches the server, which a killed client cannot
+  // change.
   process_ = std::make_unique<Process>(
       std::vector<std::string>{bin + "/postgres", "-D", data, "-k", folder_->path(), "-c", "listen_addresses=", "-c",
-                               "fsync=off", "-c", "max_connections=120", "-c", "shared_buffers=32MB", "-c",
-                               "deadlock_timeout=200ms"},
+                               durable ? "fsync=on" : "fsync=off", "-c", "max_connections=120", "-c",
+                               "shared_buffers=32MB", "-c", "deadlock_timeout=200ms"},
       folder_->file("log"), user, group);
   for (int i = 0; i < 600; ++i) {
     if (auto opened = sql::open(url_of("postgres"))) {

@@ -54,7 +54,8 @@ class Process {
 /// stopped when the program ends. Empty URL: there is no server on this machine.
 class PostgresServer {
  public:
-  static PostgresServer& instance();
+  /// `durable` counts on the first call: fsync on, for benchmarks.
+  static PostgresServer& instance(bool durable = false);
   /// A fresh database's URL.
   std::string make_database();
   std::string url_of(const std::string& database, const std::string& user = "postgres") const;
@@ -62,7 +63,7 @@ class PostgresServer {
   const std::string& why_not() const { return why_not_; }
 
  private:
-  PostgresServer();
+  explicit PostgresServer(bool durable);
   ~PostgresServer();
   std::unique_ptr<TempFolder> folder_;
   std::unique_ptr<Process> process_;
