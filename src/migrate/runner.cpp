@@ -1035,7 +1035,13 @@ Result<void> Runner::run(const Goal& goal, Report& report) {
     }
     if (plan.steps.empty()) break;
     if (first && !bare) {
-      GF_TRYV(check(plan, report));
+      if (auto checked = check(plan, report); !checked) {
+        // Without the lock the schema may be newer than the records that the plan was made from. Then the plan is what
+        // is wrong, and it is made anew; each turn means that another runner got further.
+        GF_TRY(const auto now, read_history(true));
+        if (now.last_id != history.last_id || now.exists != history.exists) continue;
+        return checked;
+      }
     }
     if (roll_back) {
       tables_exist_ = history.exists;
