@@ -40,6 +40,8 @@ void check_split(std::string_view input, Dialect dialect) {
   // What is cut out is split into itself.
   for (const auto& statement : split.statements) {
     if (split.error) break;
+    // At the head of a text, and only there, it is no part of the first word.
+    if (statement.text.starts_with("\xEF\xBB\xBF")) continue;
     // On its own, this one would begin with a byte order mark.
     if (statement.text.starts_with("\xEF\xBB\xBF")) continue;
     const auto again = gf::sql::split(statement.text, dialect);
