@@ -1,5 +1,4 @@
 // The doctor's report at the ABI.
-#include "base/json.hpp"
 #include "buffers.hpp"
 #include "engine/engine.hpp"
 #include "engine_options.hpp"
@@ -17,12 +16,9 @@ gf_status gf_doctor_json(const gf_engine_options* options, char* buffer, uint64_
   return firewall([&]() -> Result<void> {
     GF_TRYV(check_size(size));
     GF_TRY(auto read, read_engine_options(options));
-    GF_TRY(const auto report, gf::engine::doctor_json(std::move(read)));
     // What this library was linked with is known here alone.
-    GF_TRY(auto object, gf::parse_json(report, "the doctor's report"));
-    GF_TRY(auto library, gf::parse_json(version_json(), "the version's report"));
-    object["library"] = std::move(library);
-    return give_text(gf::to_text(object), buffer, size);
+    GF_TRY(const auto report, gf::engine::doctor_json(std::move(read), version_json()));
+    return give_text(report, buffer, size);
   });
 }
 

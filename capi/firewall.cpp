@@ -1,6 +1,6 @@
 #include "firewall.hpp"
 
-#include "base/json_text.hpp"
+#include "base/error_json.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -43,22 +43,9 @@ const char* name_of(Status status) {
   return entry == nullptr ? "unknown" : entry->name.data();
 }
 
-void write_head(JsonText& out, Status status, std::string_view message) {
-  out.begin_object().key("status").number(std::int64_t{static_cast<std::int32_t>(status)});
-  out.key("name").text(name_of(status)).key("message").text(message);
-}
-
 std::string json_of(Status status, std::string_view message, std::span<const ErrorCause> causes) {
-  const auto* entry = find_status(static_cast<std::int32_t>(status));
   JsonText out;
-  write_head(out, status, message);
-  out.key("causes").begin_array();
-  for (const auto& cause : causes) {
-    write_head(out, cause.status, cause.message);
-    out.end_object();
-  }
-  out.end_array().key("retryable").truth(entry != nullptr && entry->retryable);
-  out.key("hint").text(entry == nullptr ? std::string_view() : entry->hint).end_object();
+  write_error(out, status, message, causes);
   return std::move(out).str();
 }
 

@@ -10,11 +10,28 @@
 namespace gf {
 namespace {
 
+/// Frees what `value` holds from the leaves up. nlohmann's destructor moves the children of a container that has any
+/// into a vector; of an empty one it does not. Recursion is as deep as the parser let the document be.
+void take_apart(Json& value) noexcept {
+  if (value.is_array()) {
+    auto& array = value.get_ref<Json::array_t&>();
+    for (auto& entry : array) take_apart(entry);
+    array.clear();
+  } else if (value.is_object()) {
+    auto& object = value.get_ref<Json::object_t&>();
+    for (auto& [name, entry] : object) take_apart(entry);
+    object.clear();
+  }
+}
+
 /// Builds the document from the parser's events. nlohmann's own builder keeps the last of two equal keys quietly, and
 /// two readers that pick different ones are how a checked file becomes another file.
 class Builder final : public nlohmann::json_sax<Json> {
  public:
   explicit Builder(const JsonLimits& limits) : limits_(limits) {}
+  ~Builder() override { take_apart(root); }
+  Builder(const Builder&) = delete;
+  Builder& operator=(const Builder&) = delete;
 
   Json root;
   std::string problem;
@@ -96,7 +113,14 @@ class Builder final : public nlohmann::json_sax<Json> {
 
 }  // namespace
 
-Result<Json> parse_json(std::string_view text, std::string_view name, const JsonLimits& limits) {
+JsonDocument::~JsonDocument() { take_apart(root_); }
+
+JsonDocument& JsonDocument::operator=(JsonDocument&& other) noexcept {
+  std::swap(root_, other.root_);
+  return *this;
+}
+
+Result<JsonDocument> parse_json(std::string_view text, std::string_view name, const JsonLimits& limits) {
   // nlohmann's scanner takes a NUL for the end, so that whatever stands behind it would pass unread.
   if (const auto nul = text.find('\0'); nul != std::string_view::npos) {
     return Error{Status::corrupt_file, fmt::format("{}: there is a NUL byte at {}", name, nul), {}};
@@ -105,7 +129,7 @@ Result<Json> parse_json(std::string_view text, std::string_view name, const Json
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
     return Error{Status::corrupt_file, fmt::format("{}: {}", name, builder.problem), {}};
   }
-  return std::move(builder.root);
+  return JsonDocument(std::exchange(builder.root, nullptr));
 }
 
 std::string to_text(const Json& value, int indent) {

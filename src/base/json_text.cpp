@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstddef>
 #include <iterator>
 
@@ -79,6 +80,18 @@ JsonText& JsonText::text(std::string_view value) {
 JsonText& JsonText::number(std::int64_t value) { return json(fmt::format_int(value).c_str()); }
 
 JsonText& JsonText::number(std::uint64_t value) { return json(fmt::format_int(value).c_str()); }
+
+JsonText& JsonText::number(double value) {
+  if (!std::isfinite(value)) return null();
+  separate();
+  const auto from = out_.size();
+  fmt::format_to(std::back_inserter(out_), "{}", value);
+  // A reader that tells whole numbers from others should find the same kind whatever the value.
+  if (out_.find_first_of(".e", from) == std::string::npos) out_ += ".0";
+  return *this;
+}
+
+JsonText& JsonText::null() { return json("null"); }
 
 JsonText& JsonText::truth(bool value) { return json(value ? "true" : "false"); }
 

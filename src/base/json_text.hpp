@@ -1,11 +1,14 @@
-// JSON as text, written from front to back: for what must be told when there is no memory left. nlohmann's documents
-// (3.11.2) cannot serve there: one that is half made crashes in its destructor, and any that holds others allocates in
-// it, which is noexcept.
+// JSON as text, written from front to back: every text that the library gives. nlohmann's documents (3.11.2) cannot
+// serve where memory has run out: one that is half made crashes in its destructor, and any that holds others allocates
+// in it, which is noexcept.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace gf {
@@ -23,14 +26,47 @@ class JsonText {
   JsonText& text(std::string_view value);
   JsonText& number(std::int64_t value);
   JsonText& number(std::uint64_t value);
+  /// The shortest digits that read back as the same number; null where it is not finite.
+  JsonText& number(double value);
   JsonText& truth(bool value);
+  JsonText& null();
   /// A document that is written already.
   JsonText& json(std::string_view value);
+
+  /// An object's member: text, truth, a number, or null for an empty optional.
+  template <class T>
+  JsonText& member(std::string_view name, const T& value) {
+    key(name);
+    return put(value);
+  }
+  /// A member that is null where the text is empty.
+  JsonText& text_or_null(std::string_view name, std::string_view value) {
+    key(name);
+    return value.empty() ? null() : text(value);
+  }
 
   const std::string& str() const& { return out_; }
   std::string str() && { return std::move(out_); }
 
  private:
+  template <class T>
+  JsonText& put(const T& value) {
+    if constexpr (std::same_as<T, bool>) {
+      return truth(value);
+    } else if constexpr (std::unsigned_integral<T>) {
+      return number(std::uint64_t{value});
+    } else if constexpr (std::signed_integral<T>) {
+      return number(std::int64_t{value});
+    } else if constexpr (std::floating_point<T>) {
+      return number(static_cast<double>(value));
+    } else {
+      return text(value);
+    }
+  }
+  template <class T>
+  JsonText& put(const std::optional<T>& value) {
+    return value ? put(*value) : null();
+  }
   void separate();
   void quote(std::string_view value);
 

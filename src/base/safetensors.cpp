@@ -176,7 +176,8 @@ Result<Safetensors> Safetensors::open(std::unique_ptr<ByteSource> source) {
   if (const auto bad = first_invalid_utf8(header)) {
     return corrupt(file, fmt::format("its header is not UTF-8 at byte {}", *bad + 8));
   }
-  GF_TRY(const auto json, parse_json(header, path, {.depth = 8, .values = 4'000'000}));
+  GF_TRY(const auto document, parse_json(header, path, {.depth = 8, .values = 4'000'000}));
+  const auto& json = *document;
   if (!json.is_object()) return corrupt(file, "its header is not a JSON object");
 
   const auto data_start = 8 + header_bytes;

@@ -1,6 +1,6 @@
 #include "engine/engine.hpp"
 
-#include "base/json.hpp"
+#include "base/json_text.hpp"
 #include "base/platform.hpp"
 #include "base/utf8.hpp"
 #include "engine/state.hpp"
@@ -26,6 +26,43 @@ Result<std::chrono::steady_clock::time_point> deadline_after(std::int64_t timeou
   // A hundred years are as good as any longer time, and cannot overflow the clock.
   constexpr std::int64_t longest_us = 100LL * 365 * 24 * 3600 * 1'000'000;
   return std::chrono::steady_clock::now() + std::chrono::microseconds(std::min(timeout_us, longest_us));
+}
+
+/// The members that say whether a model is in memory; `slot` is null for one that was never asked for.
+void write_residence(JsonText& out, const ModelSlot* slot) {
+  out.member("loaded", slot != nullptr && slot->loaded.load());
+  out.member("pinned", slot != nullptr && slot->pinned.load());
+}
+
+void write_classes(JsonText& out, std::string_view name, const std::array<std::uint64_t, 3>& bytes) {
+  out.key(name).begin_object().member("weights", bytes[0]).member("activations", bytes[1]);
+  out.member("staging", bytes[2]).end_object();
+}
+
+void write_account(JsonText& out, const pipeline::LedgerAccount& account) {
+  out.begin_object().member("device", 0).member("total_bytes", account.total).member("peak_bytes", account.peak);
+  out.key("limit_bytes");
+  if (account.limit == 0) {
+    out.null();
+  } else {
+    out.number(account.limit);
+  }
+  write_classes(out, "committed_bytes", account.committed);
+  write_classes(out, "reserved_bytes", account.reserved);
+  out.end_object();
+}
+
+void write_backend(JsonText& out, const pipeline::Backend* backend) {
+  if (backend == nullptr) {
+    out.null();
+    return;
+  }
+  const auto numbers = backend->statistics();
+  out.begin_object().member("name", backend->name()).member("version", backend->version());
+  out.member("models", numbers.models).member("weight_bytes", numbers.weight_bytes);
+  out.member("load_us", numbers.load_us).member("encode_us", numbers.encode_us);
+  out.member("step_us", numbers.step_us).member("decode_us", numbers.decode_us).member("steps", numbers.steps);
+  out.end_object();
 }
 
 }  // namespace
@@ -361,26 +398,29 @@ Result<JobId> Engine::load_ahead(std::optional<std::string_view> model, std::uin
 Result<std::string> Engine::model_info_json(std::string_view model) const {
   GF_TRY(const auto name, state_->folders.resolve(model));
   GF_TRY(const auto description, state_->folders.inspect(name));
-  auto out = pipeline::to_json(*description);
+  JsonText out;
+  out.begin_object();
+  pipeline::write_json(out, *description);
   const std::lock_guard lock(state_->mutex);
   const auto found = state_->models.find(name.path);
-  out["loaded"] = found != state_->models.end() && found->second->loaded;
-  out["pinned"] = found != state_->models.end() && found->second->pinned;
-  return to_text(out);
+  write_residence(out, found == state_->models.end() ? nullptr : found->second.get());
+  out.end_object();
+  return std::move(out).str();
 }
 
 std::string Engine::model_list_json() const {
   const auto names = state_->folders.list();
-  Json out = Json::array();
+  JsonText out;
+  out.begin_array();
   const std::lock_guard lock(state_->mutex);
   for (const auto& [name, path] : names) {
     const auto found = state_->models.find(path);
-    out.push_back({{"name", name},
-                   {"path", path},
-                   {"loaded", found != state_->models.end() && found->second->loaded},
-                   {"pinned", found != state_->models.end() && found->second->pinned}});
+    out.begin_object().member("name", name).member("path", path);
+    write_residence(out, found == state_->models.end() ? nullptr : found->second.get());
+    out.end_object();
   }
-  return to_text(out);
+  out.end_array();
+  return std::move(out).str();
 }
 
 Result<void> Engine::pin_model(std::string_view model, bool pinned) {
@@ -520,7 +560,8 @@ std::string Engine::statistics_json() const {
   bool closing = false;
   std::uint32_t threads = 0;
   std::shared_ptr<pipeline::Backend> backend;
-  Json models = Json::array();
+  JsonText models;
+  models.begin_array();
   {
     const std::lock_guard lock(state.mutex);
     counts = state.counts;
@@ -530,57 +571,30 @@ std::string Engine::statistics_json() const {
     threads = state.threads;
     backend = state.backend_seen;
     for (const auto& [path, slot] : state.models) {
-      models.push_back(
-          {{"name", slot->name()}, {"path", path}, {"loaded", slot->loaded.load()}, {"pinned", slot->pinned.load()}});
+      models.begin_object().member("name", slot->name()).member("path", path);
+      write_residence(models, slot.get());
+      models.end_object();
     }
   }
-  const auto account = state.ledger.account(0);
-  Json out = {{"jobs",
-               {{"submitted", counts.submitted},
-                {"accepted", counts.accepted},
-                {"rejected", counts.rejected},
-                {"waiting", state.waiting.load()},
-                {"running", counts.running},
-                {"done", counts.done},
-                {"failed", counts.failed},
-                {"cancelled", counts.cancelled},
-                {"kept", kept}}},
-              {"events_waiting", events},
-              {"models", std::move(models)},
-              {"memory",
-               {{"ledger",
-                 {{"device", 0},
-                  {"total_bytes", account.total},
-                  {"peak_bytes", account.peak},
-                  {"limit_bytes", account.limit == 0 ? Json(nullptr) : Json(account.limit)},
-                  {"committed_bytes",
-                   {{"weights", account.committed[0]},
-                    {"activations", account.committed[1]},
-                    {"staging", account.committed[2]}}},
-                  {"reserved_bytes",
-                   {{"weights", account.reserved[0]},
-                    {"activations", account.reserved[1]},
-                    {"staging", account.reserved[2]}}}}},
-                {"resident_bytes", resident_bytes()},
-                {"peak_resident_bytes", peak_resident_bytes()}}},
-              {"backend", nullptr},
-              {"threads", threads},
-              {"executor_count", state.options.executor_count},
-              {"thread_count", state.options.thread_count},
-              {"queue_limit", state.options.queue_limit},
-              {"retained_job_count", state.options.retained_job_count},
-              {"closing", closing},
-              {"open_us", state.since_open_us()},
-              {"library", {{"name", "gameforge"}, {"version", GAMEFORGE_VERSION}}}};
-  if (backend) {
-    const auto numbers = backend->statistics();
-    out["backend"] = {{"name", backend->name()},    {"version", backend->version()},
-                      {"models", numbers.models},   {"weight_bytes", numbers.weight_bytes},
-                      {"load_us", numbers.load_us}, {"encode_us", numbers.encode_us},
-                      {"step_us", numbers.step_us}, {"decode_us", numbers.decode_us},
-                      {"steps", numbers.steps}};
-  }
-  return to_text(out);
+  models.end_array();
+  JsonText out;
+  out.begin_object().key("jobs").begin_object().member("submitted", counts.submitted);
+  out.member("accepted", counts.accepted).member("rejected", counts.rejected);
+  out.member("waiting", state.waiting.load()).member("running", counts.running).member("done", counts.done);
+  out.member("failed", counts.failed).member("cancelled", counts.cancelled).member("kept", kept).end_object();
+  out.member("events_waiting", events).key("models").json(models.str());
+  out.key("memory").begin_object().key("ledger");
+  write_account(out, state.ledger.account(0));
+  out.member("resident_bytes", resident_bytes()).member("peak_resident_bytes", peak_resident_bytes()).end_object();
+  out.key("backend");
+  write_backend(out, backend.get());
+  out.member("threads", threads).member("executor_count", state.options.executor_count);
+  out.member("thread_count", state.options.thread_count).member("queue_limit", state.options.queue_limit);
+  out.member("retained_job_count", state.options.retained_job_count).member("closing", closing);
+  out.member("open_us", state.since_open_us());
+  out.key("library").begin_object().member("name", "gameforge").member("version", GAMEFORGE_VERSION).end_object();
+  out.end_object();
+  return std::move(out).str();
 }
 
 }  // namespace gf::engine

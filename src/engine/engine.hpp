@@ -194,7 +194,8 @@ class Engine {
   std::vector<std::thread> threads_;  // Written by open and close alone.
 };
 
-/// What gf_doctor_json reports. Opens the backend if it can. Errors: those of checked().
-Result<std::string> doctor_json(EngineOptions options);
+/// What gf_doctor_json reports. Opens the backend if it can. `library_json` is the object that says what this library
+/// was linked with. Errors: those of checked().
+Result<std::string> doctor_json(EngineOptions options, std::string_view library_json);
 
 }  // namespace gf::engine

@@ -1,72 +1,96 @@
 // Texts about jobs: the report, the error object, the recipe of an image.
-#include "base/json.hpp"
+#include "base/error_json.hpp"
+#include "base/json_text.hpp"
 #include "engine/state.hpp"
 #include "pipeline/parameters_text.hpp"
 #include "pipeline/samplers.hpp"
 
 #include <fmt/format.h>
 
+#include <cstring>
+#include <utility>
+
 namespace gf::engine {
 namespace {
 
-template <class Text>
-Json or_null(const std::optional<Text>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
-
-Json text_or_null(std::string_view text) { return text.empty() ? Json(nullptr) : Json(text); }
-
-std::string_view status_name(Status status) {
-  const auto* entry = find_status(static_cast<std::int32_t>(status));
-  return entry == nullptr ? "unknown" : entry->name;
-}
-
-Json request_json(const JobSnapshot& job) {
+void write_request(JsonText& out, const JobSnapshot& job) {
   const auto& request = *job.request;
-  Json out = {{"model", request.model}};
-  if (job.kind == JobKind::load_ahead) return out;
+  out.begin_object().member("model", request.model);
+  if (job.kind == JobKind::load_ahead) {
+    out.end_object();
+    return;
+  }
   const auto size_or = [](std::uint32_t px, std::uint32_t otherwise) { return px != 0 ? px : otherwise; };
-  out.update({{"prompt", request.prompt},
-              {"prompt_2", or_null(request.prompt_2)},
-              {"negative_prompt", or_null(request.negative_prompt)},
-              {"negative_prompt_2", or_null(request.negative_prompt_2)},
-              {"width_px", request.width_px},
-              {"height_px", request.height_px},
-              {"steps", request.steps},
-              {"cfg_scale", request.cfg_scale},
-              {"guidance_rescale", request.guidance_rescale},
-              {"seed", request.seed},
-              {"image_count", request.image_count},
-              {"sampler", text_or_null(request.sampler)},
-              {"schedule", text_or_null(request.schedule)},
-              {"initial_latent_count", job.initial_latent_count},
-              {"keep_latents", request.keep_latents},
-              {"original_width_px", size_or(request.original_width_px, request.width_px)},
-              {"original_height_px", size_or(request.original_height_px, request.height_px)},
-              {"target_width_px", size_or(request.target_width_px, request.width_px)},
-              {"target_height_px", size_or(request.target_height_px, request.height_px)},
-              {"crop_left_px", request.crop_left_px},
-              {"crop_top_px", request.crop_top_px}});
-  return out;
+  out.member("prompt", request.prompt).member("prompt_2", request.prompt_2);
+  out.member("negative_prompt", request.negative_prompt).member("negative_prompt_2", request.negative_prompt_2);
+  out.member("width_px", request.width_px).member("height_px", request.height_px).member("steps", request.steps);
+  out.member("cfg_scale", request.cfg_scale).member("guidance_rescale", request.guidance_rescale);
+  out.member("seed", request.seed).member("image_count", request.image_count);
+  out.text_or_null("sampler", request.sampler).text_or_null("schedule", request.schedule);
+  out.member("initial_latent_count", job.initial_latent_count).member("keep_latents", request.keep_latents);
+  out.member("original_width_px", size_or(request.original_width_px, request.width_px));
+  out.member("original_height_px", size_or(request.original_height_px, request.height_px));
+  out.member("target_width_px", size_or(request.target_width_px, request.width_px));
+  out.member("target_height_px", size_or(request.target_height_px, request.height_px));
+  out.member("crop_left_px", request.crop_left_px).member("crop_top_px", request.crop_top_px).end_object();
 }
 
-Json model_json(const JobSnapshot& job) {
-  if (!job.model) return nullptr;
-  Json out = {{"name", job.model->name},
-              {"path", job.model->path},
-              {"family", job.model->family},
-              {"pipeline", job.model->pipeline},
-              {"prediction", job.model->prediction}};
-  if (job.record && job.record->model) {
-    const auto& info = *job.record->model;
-    if (info.family[0] != '\0') out["family"] = info.family;
-    if (info.prediction[0] != '\0') out["prediction"] = info.prediction;
-    out["parameters"] = info.parameters;
-    out["weight_bytes"] = info.weight_bytes;
-    out["file_bytes"] = info.file_bytes;
-    out["was_loaded"] = job.record->model_was_loaded;
+/// Text of a fixed field at the seam, which need not end in a NUL when it is full.
+template <std::size_t size>
+std::string_view text_of(const char (&field)[size]) {
+  return {field, strnlen(field, size)};
+}
+
+void write_model(JsonText& out, const JobSnapshot& job) {
+  if (!job.model) {
+    out.null();
+    return;
   }
-  return out;
+  const auto* loaded = job.record && job.record->model ? &*job.record->model : nullptr;
+  std::string_view family = job.model->family;
+  std::string_view prediction = job.model->prediction;
+  if (loaded != nullptr && loaded->family[0] != '\0') family = text_of(loaded->family);
+  if (loaded != nullptr && loaded->prediction[0] != '\0') prediction = text_of(loaded->prediction);
+  out.begin_object().member("name", job.model->name).member("path", job.model->path).member("family", family);
+  out.member("pipeline", job.model->pipeline).member("prediction", prediction);
+  if (loaded != nullptr) {
+    out.member("parameters", loaded->parameters).member("weight_bytes", loaded->weight_bytes);
+    out.member("file_bytes", loaded->file_bytes).member("was_loaded", job.record->model_was_loaded);
+  }
+  out.end_object();
+}
+
+void write_backend(JsonText& out, const RunRecord& record) {
+  out.begin_object().member("name", record.backend_name).member("version", record.backend_version);
+  out.member("path", record.backend_path);
+  // Backend::build_json() has parsed it.
+  out.key("build").json(record.backend_build.empty() ? "{}" : record.backend_build).end_object();
+}
+
+void write_images(JsonText& out, const JobSnapshot& job) {
+  out.key("images").begin_array();
+  if (job.record) {
+    std::uint32_t index = 0;
+    for (const auto& image : job.record->images) {
+      out.begin_object().member("index", index).member("seed", job.request->seed_of(index));
+      out.member("steps", image.steps).member("sample_us", image.sample_us).member("decode_us", image.decode_us);
+      out.end_object();
+      ++index;
+    }
+  }
+  out.end_array();
+}
+
+void write_warnings(JsonText& out, const JobSnapshot& job) {
+  out.key("warnings").begin_array();
+  if (job.model) {
+    for (const auto& warning : job.model->warnings) out.text(warning);
+  }
+  for (const auto& warning : job.warnings) out.text(warning);
+  if (job.record) {
+    for (const auto& warning : job.record->warnings) out.text(warning);
+  }
+  out.end_array();
 }
 
 }  // namespace
@@ -91,75 +115,46 @@ std::string_view name_of(JobState state) {
   return "unknown";
 }
 
-Json to_json(const Error& error) {
-  Json causes = Json::array();
-  for (const auto& cause : error.causes) {
-    causes.push_back({{"status", static_cast<std::int32_t>(cause.status)},
-                      {"name", status_name(cause.status)},
-                      {"message", cause.message}});
-  }
-  const auto* entry = find_status(static_cast<std::int32_t>(error.status));
-  return {{"status", static_cast<std::int32_t>(error.status)},
-          {"name", status_name(error.status)},
-          {"message", error.message},
-          {"causes", std::move(causes)},
-          {"retryable", entry != nullptr && entry->retryable},
-          {"hint", entry == nullptr ? std::string_view{} : entry->hint}};
-}
-
 std::string report_json(const JobSnapshot& job) {
   const auto& info = job.info;
-  Json out = {{"job", to_text(job.id)},
-              {"kind", job.kind == JobKind::generate ? "generate" : "load_ahead"},
-              {"state", name_of(info.state)},
-              {"status", static_cast<std::int32_t>(info.status)},
-              {"host_tag", info.host_tag},
-              {"request", request_json(job)},
-              {"model", model_json(job)},
-              {"library", {{"name", "gameforge"}, {"version", GAMEFORGE_VERSION}}},
-              {"backend", nullptr},
-              {"times_us",
-               {{"queue", info.queue_us},
-                {"load", info.load_us},
-                {"encode", info.encode_us},
-                {"sample", info.sample_us},
-                {"decode", info.decode_us},
-                {"total", info.total_us}}},
-              {"images_ready", info.images_ready},
-              {"images", Json::array()},
-              {"threads", nullptr},
-              {"memory", nullptr}};
-  Json warnings = Json::array();
-  if (job.model) {
-    for (const auto& warning : job.model->warnings) warnings.push_back(warning);
+  const auto* record = job.record.get();
+  JsonText out;
+  out.begin_object().member("job", to_text(job.id));
+  out.member("kind", job.kind == JobKind::generate ? "generate" : "load_ahead").member("state", name_of(info.state));
+  out.member("status", static_cast<std::int32_t>(info.status)).member("host_tag", info.host_tag);
+  out.key("request");
+  write_request(out, job);
+  out.key("model");
+  write_model(out, job);
+  out.key("library").begin_object().member("name", "gameforge").member("version", GAMEFORGE_VERSION).end_object();
+  out.key("backend");
+  if (record != nullptr && !record->backend_name.empty()) {
+    write_backend(out, *record);
+  } else {
+    out.null();
   }
-  for (const auto& warning : job.warnings) warnings.push_back(warning);
-  if (const auto* record = job.record.get()) {
-    if (!record->backend_name.empty()) {
-      auto build = parse_json(record->backend_build, "build_json");
-      out["backend"] = {{"name", record->backend_name},
-                        {"version", record->backend_version},
-                        {"path", record->backend_path},
-                        {"build", build ? std::move(build).value() : Json(nullptr)}};
-    }
-    for (std::size_t index = 0; index < record->images.size(); ++index) {
-      const auto& image = record->images[index];
-      out["images"].push_back({{"index", index},
-                               {"seed", job.request->seed_of(static_cast<std::uint32_t>(index))},
-                               {"steps", image.steps},
-                               {"sample_us", image.sample_us},
-                               {"decode_us", image.decode_us}});
-    }
-    out["threads"] = record->threads;
-    out["executor"] = record->executor;
+  out.key("times_us").begin_object().member("queue", info.queue_us).member("load", info.load_us);
+  out.member("encode", info.encode_us).member("sample", info.sample_us).member("decode", info.decode_us);
+  out.member("total", info.total_us).end_object();
+  out.member("images_ready", info.images_ready);
+  write_images(out, job);
+  if (record != nullptr) {
+    out.member("threads", record->threads).member("executor", record->executor);
     // Both peaks are the process's since its start: engines and jobs share its memory.
-    out["memory"] = {{"ledger_peak_bytes", record->ledger_peak_bytes},
-                     {"peak_resident_bytes", record->peak_resident_bytes}};
-    for (const auto& warning : record->warnings) warnings.push_back(warning);
+    out.key("memory").begin_object().member("ledger_peak_bytes", record->ledger_peak_bytes);
+    out.member("peak_resident_bytes", record->peak_resident_bytes).end_object();
+  } else {
+    out.key("threads").null().key("memory").null();
   }
-  out["warnings"] = std::move(warnings);
-  out["error"] = job.error ? to_json(*job.error) : Json(nullptr);
-  return to_text(out);
+  write_warnings(out, job);
+  out.key("error");
+  if (job.error) {
+    write_error(out, *job.error);
+  } else {
+    out.null();
+  }
+  out.end_object();
+  return std::move(out).str();
 }
 
 std::string parameters_text(const JobSnapshot& job, std::uint32_t image) {

@@ -165,8 +165,6 @@ struct JobSnapshot {
 };
 std::string report_json(const JobSnapshot& job);
 std::string parameters_text(const JobSnapshot& job, std::uint32_t image);
-/// As gf_last_error_json has it.
-Json to_json(const Error& error);
 std::string_view name_of(JobState state);
 
 }  // namespace gf::engine

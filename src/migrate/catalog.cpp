@@ -468,7 +468,8 @@ std::string to_record(const Catalog& catalog) {
 }
 
 Result<Catalog> from_record(std::string_view text) {
-  GF_TRY(const auto list, parse_json(text, "the recorded schema"));
+  GF_TRY(const auto document, parse_json(text, "the recorded schema"));
+  const auto& list = *document;
   Catalog catalog;
   const Error broken{Status::corrupt_file, "the recorded schema is not a list of kind, name and definition", {}};
   if (!list.is_array()) return broken;

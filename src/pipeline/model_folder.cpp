@@ -1,5 +1,6 @@
 #include "pipeline/model_folder.hpp"
 
+#include "base/json.hpp"
 #include "base/utf8.hpp"
 #include "pipeline/request.hpp"
 #include "pipeline/samplers.hpp"
@@ -60,7 +61,9 @@ std::string written(const Json& value) {
 /// A config being read: a document with the path that messages begin with.
 struct Document {
   std::string path;
-  Json json;
+  JsonDocument root;
+
+  const Json& json() const { return *root; }
 };
 
 /// Reads a small JSON file and notes its stamp.
@@ -69,7 +72,7 @@ Result<Document> read_document(const std::string& path, std::map<std::string, Fi
   stamps[path] = file.stamp();
   GF_TRY(const auto text, read_text(file, config_limit_bytes));
   GF_TRY(auto json, parse_json(text, path));
-  if (!json.is_object()) return corrupt(path, "it is not a JSON object");
+  if (!json->is_object()) return corrupt(path, "it is not a JSON object");
   return Document{path, std::move(json)};
 }
 
@@ -106,8 +109,8 @@ Result<std::string> text(const Document& document, const Json& object, const cha
 
 /// The levels of a network, from its block_out_channels.
 Result<std::uint64_t> levels_of(const Document& document) {
-  const auto found = document.json.find("block_out_channels");
-  if (found == document.json.end()) return corrupt(document.path, "it lacks block_out_channels");
+  const auto found = document.json().find("block_out_channels");
+  if (found == document.json().end()) return corrupt(document.path, "it lacks block_out_channels");
   if (!found->is_array() || found->empty() || found->size() > most_levels) {
     return corrupt(document.path, fmt::format("block_out_channels is {}; it must be a list of 1 to {} whole numbers",
                                               written(*found), most_levels));
@@ -129,9 +132,9 @@ bool is_plain_name(std::string_view name) {
 }
 
 Result<void> read_index(const Document& index, ModelDescription& model) {
-  GF_TRY(model.pipeline, text(index, index.json, "_class_name"));
+  GF_TRY(model.pipeline, text(index, index.json(), "_class_name"));
   if (model.pipeline.empty()) return corrupt(index.path, "it lacks _class_name");
-  for (const auto& [key, value] : index.json.items()) {
+  for (const auto& [key, value] : index.json().items()) {
     if (key.starts_with('_')) continue;
     if (!is_plain_name(key)) {
       return corrupt(index.path, fmt::format("the part {} is no name of a folder inside the model", shown(key)));
@@ -165,8 +168,8 @@ Result<void> read_index(const Document& index, ModelDescription& model) {
 Result<void> read_defaults(const Document& own, ModelDescription& model) {
   static constexpr std::array known = {"width",   "height",   "steps",          "cfg_scale", "guidance_rescale",
                                        "sampler", "schedule", "negative_prompt"};
-  const auto found = own.json.find("defaults");
-  if (found == own.json.end() || found->is_null()) return success();
+  const auto found = own.json().find("defaults");
+  if (found == own.json().end() || found->is_null()) return success();
   const auto& defaults = *found;
   if (!defaults.is_object()) return corrupt(own.path, "defaults is not a JSON object");
   for (const auto& [key, value] : defaults.items()) {
@@ -215,8 +218,8 @@ Result<void> read_defaults(const Document& own, ModelDescription& model) {
 }
 
 Result<void> read_background(const Document& own, ModelDescription& model) {
-  const auto found = own.json.find("background");
-  if (found == own.json.end() || found->is_null()) return success();
+  const auto found = own.json().find("background");
+  if (found == own.json().end() || found->is_null()) return success();
   if (!found->is_object()) return corrupt(own.path, "background is not a JSON object");
   const auto rgb = found->find("rgb");
   const auto is_level = [](const Json& value) {
@@ -243,7 +246,7 @@ Result<std::shared_ptr<const ModelDescription>> read_model(const ModelName& name
 
   GF_TRY(const auto vae, read_document(join_path(name.path, "vae/config.json"), stamps));
   GF_TRY(const auto vae_levels, levels_of(vae));
-  GF_TRY(const auto latent_channels, whole(vae, vae.json, "latent_channels", 1, 1024, 4));
+  GF_TRY(const auto latent_channels, whole(vae, vae.json(), "latent_channels", 1, 1024, 4));
   model->latent_channels = static_cast<std::uint32_t>(latent_channels);
   model->vae_factor = std::uint32_t{1} << (vae_levels - 1);
   // The UNet's halvings ask for nothing more: its way up takes any size of its way down back, as in diffusers.
@@ -252,20 +255,20 @@ Result<std::shared_ptr<const ModelDescription>> read_model(const ModelName& name
   GF_TRY(const auto unet, read_document(join_path(name.path, "unet/config.json"), stamps));
   GF_TRYV(levels_of(unet));
   // 128: the default of diffusers' UNet2DConditionModel is no size at all, and its pipeline then takes 128.
-  GF_TRY(const auto sample_size, whole(unet, unet.json, "sample_size", 1, longest_sample_side, 128));
+  GF_TRY(const auto sample_size, whole(unet, unet.json(), "sample_size", 1, longest_sample_side, 128));
 
   GF_TRY(const auto scheduler, read_document(join_path(name.path, "scheduler/scheduler_config.json"), stamps));
-  GF_TRY(const auto scheduler_class, text(scheduler, scheduler.json, "_class_name"));
-  GF_TRY(model->prediction, text(scheduler, scheduler.json, "prediction_type"));
+  GF_TRY(const auto scheduler_class, text(scheduler, scheduler.json(), "_class_name"));
+  GF_TRY(model->prediction, text(scheduler, scheduler.json(), "prediction_type"));
   if (model->prediction.empty()) model->prediction = "epsilon";
 
   const auto own_path = join_path(name.path, "gameforge.json");
   auto own = read_document(own_path, stamps);
   if (own) {
     const auto& document = own.value();
-    GF_TRY(auto own_name, text(document, document.json, "name"));
+    GF_TRY(auto own_name, text(document, document.json(), "name"));
     if (!own_name.empty()) model->name = std::move(own_name);
-    GF_TRY(model->licence, text(document, document.json, "licence"));
+    GF_TRY(model->licence, text(document, document.json(), "licence"));
     GF_TRYV(read_defaults(document, *model));
     GF_TRYV(read_background(document, *model));
   } else if (own.error().status == Status::not_found) {
@@ -370,58 +373,73 @@ std::vector<ModelName> ModelFolders::list() const {
   return out;
 }
 
-Json to_json(const ModelDescription& model) {
-  Json parts = Json::array();
+namespace {
+
+/// A part's files with their bytes, in the order of their names.
+std::vector<std::pair<std::string, std::uint64_t>> files_of(const std::string& folder) {
+  std::vector<std::pair<std::string, std::uint64_t>> found;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;
+    if (!entry->is_regular_file(ignored)) continue;
+    const auto bytes = entry->file_size(ignored);
+    if (!ignored) found.emplace_back(entry->path().filename().string(), bytes);
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+/// Gives the bytes of all.
+std::uint64_t write_parts(JsonText& out, const ModelDescription& model) {
   std::uint64_t total = 0;
+  out.key("parts").begin_array();
   for (const auto& part : model.parts) {
-    Json files = Json::array();
-    std::vector<std::pair<std::string, std::uint64_t>> found;
-    std::error_code error;
-    const auto folder = join_path(model.path, part.name);
-    for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
-         entry.increment(error)) {
-      std::error_code ignored;
-      if (!entry->is_regular_file(ignored)) continue;
-      const auto bytes = entry->file_size(ignored);
-      if (!ignored) found.emplace_back(entry->path().filename().string(), bytes);
-    }
-    std::ranges::sort(found);
+    const auto files = files_of(join_path(model.path, part.name));
     std::uint64_t sum = 0;
-    for (const auto& [name, bytes] : found) {
-      files.push_back({{"name", name}, {"bytes", bytes}});
+    out.begin_object().member("name", part.name).member("library", part.library).member("class", part.class_name);
+    out.key("files").begin_array();
+    for (const auto& [name, bytes] : files) {
+      out.begin_object().member("name", name).member("bytes", bytes).end_object();
       sum += bytes;
     }
+    out.end_array().member("bytes", sum).end_object();
     total += sum;
-    parts.push_back({{"name", part.name},
-                     {"library", part.library},
-                     {"class", part.class_name},
-                     {"bytes", sum},
-                     {"files", std::move(files)}});
   }
-  Json defaults = {{"width_px", model.default_width_px}, {"height_px", model.default_height_px},
-                   {"steps", model.default_steps},       {"cfg_scale", model.default_cfg_scale},
-                   {"sampler", model.default_sampler},   {"guidance_rescale", model.defaults.guidance_rescale}};
-  defaults["schedule"] = model.defaults.schedule.empty() ? Json(nullptr) : Json(model.defaults.schedule);
-  defaults["negative_prompt"] = model.defaults.negative_prompt ? Json(*model.defaults.negative_prompt) : Json(nullptr);
-  Json out = {{"name", model.name},
-              {"path", model.path},
-              {"family", model.family},
-              {"pipeline", model.pipeline},
-              {"prediction", model.prediction},
-              {"latent_channels", model.latent_channels},
-              {"vae_factor", model.vae_factor},
-              {"size_multiple_px", model.size_multiple_px},
-              {"defaults", std::move(defaults)},
-              {"parts", std::move(parts)},
-              {"file_bytes", total},
-              {"warnings", model.warnings}};
-  out["licence"] = model.licence.empty() ? Json(nullptr) : Json(model.licence);
-  out["background"] = nullptr;
+  out.end_array();
+  return total;
+}
+
+void write_defaults(JsonText& out, const ModelDescription& model) {
+  out.key("defaults").begin_object();
+  out.member("width_px", model.default_width_px).member("height_px", model.default_height_px);
+  out.member("steps", model.default_steps).member("cfg_scale", model.default_cfg_scale);
+  out.member("guidance_rescale", model.defaults.guidance_rescale).member("sampler", model.default_sampler);
+  out.text_or_null("schedule", model.defaults.schedule).member("negative_prompt", model.defaults.negative_prompt);
+  out.end_object();
+}
+
+}  // namespace
+
+void write_json(JsonText& out, const ModelDescription& model) {
+  out.member("name", model.name).member("path", model.path).member("family", model.family);
+  out.member("pipeline", model.pipeline).member("prediction", model.prediction);
+  out.member("latent_channels", model.latent_channels).member("vae_factor", model.vae_factor);
+  out.member("size_multiple_px", model.size_multiple_px).text_or_null("licence", model.licence);
+  write_defaults(out, model);
+  const auto bytes = write_parts(out, model);
+  out.member("file_bytes", bytes).key("background");
   if (const auto& background = model.background) {
-    out["background"] = {{"rgb", {background->red, background->green, background->blue}},
-                         {"tolerance", background->tolerance}};
+    out.begin_object().key("rgb").begin_array();
+    for (const auto level : {background->red, background->green, background->blue}) {
+      out.number(std::uint64_t{level});
+    }
+    out.end_array().member("tolerance", background->tolerance).end_object();
+  } else {
+    out.null();
   }
-  return out;
+  out.key("warnings").begin_array();
+  for (const auto& warning : model.warnings) out.text(warning);
+  out.end_array();
 }
 
 Result<Request> with_defaults(Request request, const ModelDescription& model) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/files.hpp"
-#include "base/json.hpp"
+#include "base/json_text.hpp"
 #include "base/result.hpp"
 
 #include <cstdint>
@@ -107,8 +107,8 @@ class ModelFolders {
   mutable std::map<std::string, Cached> cache_;  // By path. Guarded by mutex_.
 };
 
-/// The description as gf_model_info_json gives it, with the parts' files and bytes as they are now.
-Json to_json(const ModelDescription& model);
+/// The members of the object that gf_model_info_json gives, with the parts' files and bytes as they are now.
+void write_json(JsonText& out, const ModelDescription& model);
 
 /// Fills what the request leaves to the model, and judges what only the model can tell: sizes, initial latents.
 /// Errors: invalid_argument names the field, its value and what the model needs.

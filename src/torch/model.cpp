@@ -22,7 +22,7 @@ struct PendingPart {
   WeightReader reader;
 };
 
-Result<Json> read_json(const Host& host, const std::string& path) {
+Result<JsonDocument> read_json(const Host& host, const std::string& path) {
   GF_TRY(const auto text, host.read_text(path, largest_config_bytes));
   return parse_json(text, path);
 }
@@ -59,11 +59,11 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
   std::unique_ptr<Model> model(new Model);
   const auto index_path = join_path(folder, "model_index.json");
   GF_TRY(const auto index_json, read_json(host, index_path));
-  GF_TRY(model->index_, read_model_index(index_json, index_path));
+  GF_TRY(model->index_, read_model_index(*index_json, index_path));
 
   const auto scheduler_path = join_path(folder, "scheduler/scheduler_config.json");
   GF_TRY(const auto scheduler_json, read_json(host, scheduler_path));
-  GF_TRY(model->scheduler_, read_scheduler_config(scheduler_json, scheduler_path));
+  GF_TRY(model->scheduler_, read_scheduler_config(*scheduler_json, scheduler_path));
   // Asked for its ends here, so that numbers that give no schedule are found before anything large is read.
   GF_TRYV(noise_levels_are_sound(model->scheduler_, scheduler_path));
   GF_TRYV(call.check());
@@ -86,7 +86,7 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
     const std::string suffix = i == 0 ? "" : "_2";
     const auto config_path = join_path(folder, "text_encoder" + suffix + "/config.json");
     GF_TRY(const auto json, read_json(host, config_path));
-    GF_TRY(const auto config, read_text_config(json, config_path, i == 1));
+    GF_TRY(const auto config, read_text_config(*json, config_path, i == 1));
     GF_TRY(auto tokenizer, read_tokenizer(host, join_path(folder, "tokenizer" + suffix)));
     if (tokenizer.vocabulary_size() > static_cast<std::size_t>(config.vocabulary)) {
       return Error{Status::corrupt_file,
@@ -103,7 +103,7 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
 
   const auto unet_path = join_path(folder, "unet/config.json");
   GF_TRY(const auto unet_json, read_json(host, unet_path));
-  GF_TRY(const auto unet_config, read_unet_config(unet_json, unet_path));
+  GF_TRY(const auto unet_config, read_unet_config(*unet_json, unet_path));
   if (unet_config.cross_attention != text_width) {
     return Error{Status::corrupt_file,
                  fmt::format("{}: cross_attention_dim is {}, and the text encoders give {}", unet_path,
@@ -131,7 +131,7 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
 
   const auto vae_path = join_path(folder, "vae/config.json");
   GF_TRY(const auto vae_json, read_json(host, vae_path));
-  GF_TRY(const auto vae_config, read_vae_config(vae_json, vae_path));
+  GF_TRY(const auto vae_config, read_vae_config(*vae_json, vae_path));
   if (vae_config.latent_channels != unet_config.in_channels || vae_config.latent_channels != unet_config.out_channels) {
     return Error{Status::corrupt_file,
                  fmt::format("{}: latent_channels is {}, and the UNet takes {} and gives {}", vae_path,

@@ -89,7 +89,8 @@ Result<Tokenizer> Tokenizer::make(const Files& files) {
   const auto vocabulary_error = [&](std::string what) {
     return Error{Status::corrupt_file, fmt::format("{}: {}", files.vocabulary_path, what), {}};
   };
-  GF_TRY(const auto vocabulary, parse_json(files.vocabulary, files.vocabulary_path));
+  GF_TRY(const auto vocabulary_document, parse_json(files.vocabulary, files.vocabulary_path));
+  const auto& vocabulary = *vocabulary_document;
   if (!vocabulary.is_object() || vocabulary.empty())
     return vocabulary_error("it is not a JSON object of tokens and ids");
   std::unordered_map<std::string_view, std::int32_t> ids;
@@ -128,7 +129,8 @@ Result<Tokenizer> Tokenizer::make(const Files& files) {
   std::array<std::string, 4> special = {std::string(begin_text), std::string(end_text), std::string(end_text),
                                         std::string(end_text)};
   if (!files.config.empty()) {
-    GF_TRY(const auto config, parse_json(files.config, files.config_path));
+    GF_TRY(const auto document, parse_json(files.config, files.config_path));
+    const auto& config = *document;
     if (!config.is_object())
       return Error{Status::corrupt_file, fmt::format("{}: it is not a JSON object", files.config_path), {}};
     const std::array keys = {"bos_token", "eos_token", "pad_token", "unk_token"};

@@ -92,8 +92,8 @@ Result<WeightReader> WeightReader::open(const Host& host, const std::string& fol
     if (!host.has_file(index_path)) continue;
     GF_TRY(const auto text, host.read_text(index_path, 64 << 20));
     GF_TRY(const auto json, parse_json(text, index_path));
-    const auto map = json.is_object() ? json.find("weight_map") : json.end();
-    if (!json.is_object() || map == json.end() || !map->is_object()) {
+    const auto map = json->is_object() ? json->find("weight_map") : json->end();
+    if (!json->is_object() || map == json->end() || !map->is_object()) {
       return Error{Status::corrupt_file, fmt::format("{}: weight_map is missing", index_path), {}};
     }
     std::set<std::string> names;

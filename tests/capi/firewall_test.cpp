@@ -36,7 +36,7 @@ TEST_CASE("an error keeps its status, message and causes, and tells the hint of 
   CHECK(fails_with({Status::corrupt_file, "unet is cut", {{Status::io_error, "read stopped"}}}) == GF_ERR_CORRUPT_FILE);
   const auto parsed = gf::parse_json(gf::capi::last_error_json(), "last error");
   REQUIRE(parsed.has_value());
-  const auto& object = parsed.value();
+  const auto& object = *parsed.value();
   CHECK(object.at("status") == 401);
   CHECK(object.at("name") == "corrupt_file");
   CHECK(object.at("message") == "unet is cut");

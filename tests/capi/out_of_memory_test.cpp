@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 using gf::test::FailingAllocation;
@@ -174,5 +175,45 @@ TEST_CASE("a submit without memory has taken nothing, and the next one works") {
           std::uint64_t size = 0;
           return gf_job_error_json(engine, &job, nullptr, &size);
         }) >= 2);
+  CHECK(gf_engine_close(engine, 30'000'000) == GF_OK);
+}
+
+TEST_CASE("every text about models, jobs and the engine: without memory it is not given, and nothing ends the host") {
+  const gf::test::FakeModels models{{"fake", "{}"}};
+  const char* folder = models.folder().c_str();
+  gf_engine_options options = GF_ENGINE_OPTIONS_INIT;
+  options.model_folders = &folder;
+  options.model_folder_count = 1;
+  options.backend_path = GAMEFORGE_FAKE_BACKEND;
+  gf_engine* engine = nullptr;
+  REQUIRE(gf_engine_open(&options, &engine) == GF_OK);
+  gf_request request = GF_REQUEST_INIT;
+  request.model = "fake";
+  request.prompt = "a prompt that is longer than a small string";
+  request.image_count = 2;
+  gf_job_id job;
+  REQUIRE(gf_engine_submit(engine, &request, &job) == GF_OK);
+  gf_job_info info = GF_JOB_INFO_INIT;
+  REQUIRE(gf_job_wait(engine, &job, 30'000'000, &info) == GF_OK);
+  REQUIRE(info.status == GF_OK);
+
+  const std::pair<const char*, gf::test::TextCall> calls[] = {
+      {"gf_engine_statistics_json", [&](char* b, std::uint64_t* s) { return gf_engine_statistics_json(engine, b, s); }},
+      {"gf_model_info_json", [&](char* b, std::uint64_t* s) { return gf_model_info_json(engine, "fake", b, s); }},
+      {"gf_model_list_json", [&](char* b, std::uint64_t* s) { return gf_model_list_json(engine, b, s); }},
+      {"gf_job_report_json", [&](char* b, std::uint64_t* s) { return gf_job_report_json(engine, &job, b, s); }},
+      {"gf_job_parameters_text",
+       [&](char* b, std::uint64_t* s) { return gf_job_parameters_text(engine, &job, 0, b, s); }},
+      // It reads each model's configs and opens the backend anew, so that those paths lose an allocation too.
+      {"gf_doctor_json", [&](char* b, std::uint64_t* s) { return gf_doctor_json(&options, b, s); }},
+  };
+  for (const auto& [name, call] : calls) {
+    CAPTURE(name);
+    CHECK(fail_each_allocation([&, &give = call] {
+            std::uint64_t size = 0;
+            return give(nullptr, &size);
+          }) >= 3);
+    CHECK(gf::test::text_of(call).size() > 20);
+  }
   CHECK(gf_engine_close(engine, 30'000'000) == GF_OK);
 }

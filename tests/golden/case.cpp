@@ -54,7 +54,7 @@ Outcome Outcome::fail(std::string problem) {
 Case::Case(const std::string& folder) : folder_(folder) {
   const auto path = gf::join_path(folder, "manifest.json");
   const auto text = value_or_throw(gf::read_text(path, 16 << 20));
-  manifest_ = value_or_throw(gf::parse_json(text, path));
+  manifest_ = *value_or_throw(gf::parse_json(text, path));
   name_ = manifest_.at("case");
   const auto open = [&](const char* key) -> std::unique_ptr<gf::Safetensors> {
     if (!manifest_.contains(key)) return nullptr;

@@ -37,7 +37,7 @@ Outcome tokenizer(const Case& golden) {
     const auto wanted = golden.expected(name);
     auto ids = at::empty_like(wanted);
     std::int64_t row = 0;
-    for (const auto& prompt : prompts.value()) {
+    for (const auto& prompt : *prompts.value()) {
       const auto encoded = made.value().encode(prompt.at("text").get<std::string>(), 77);
       const auto tensor = at::tensor(encoded, at::kLong);
       if (!at::equal(tensor, wanted[row])) {

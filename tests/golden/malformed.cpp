@@ -92,7 +92,7 @@ Outcome components(const Case& golden) {
       const auto path = gf::join_path(folder, "config.json");
       GF_TRY(const auto text, host().read_text(path, 1 << 20));
       GF_TRY(const auto json, gf::parse_json(text, path));
-      GF_TRY(const auto config, gf::torch::read_vae_config(json, path));
+      GF_TRY(const auto config, gf::torch::read_vae_config(*json, path));
       gf::torch::Vae vae(config, gf::torch::VaeParts::both);
       gf::torch::WeightList list;
       vae.declare(list);

@@ -201,12 +201,12 @@ int main(int argc, char** argv) {
   std::vector<std::string> corpus = pieces;
   if (argc > 3) {
     const auto text = gf::read_text(argv[3], std::uint64_t{1} << 30);
-    const auto vectors = text ? gf::parse_json(text.value(), argv[3]) : gf::Result<gf::Json>(text.error());
+    const auto vectors = text ? gf::parse_json(text.value(), argv[3]) : gf::Result<gf::JsonDocument>(text.error());
     if (!vectors) {
       std::fprintf(stderr, "%s\n", vectors.error().message.c_str());
       return 2;
     }
-    for (const auto& vector : vectors.value()) corpus.push_back(vector.at("input").get<std::string>());
+    for (const auto& vector : *vectors.value()) corpus.push_back(vector.at("input").get<std::string>());
   }
   std::mt19937 random(seed);
   for (const auto& text : corpus) check_all(text);

@@ -43,7 +43,7 @@ int run(const std::string& path) {
     return 4;
   }
   std::size_t differing = 0;
-  for (const auto& vector : vectors.value()) {
+  for (const auto& vector : *vectors.value()) {
     gf::Json expected;
     if (vector.contains("error")) {
       expected["error"] = vector.at("error");
@@ -57,8 +57,8 @@ int run(const std::string& path) {
     std::printf("%s (%s): expected %s, found %s\n", vector.at("name").get<std::string>().c_str(),
                 vector.at("dialect").get<std::string>().c_str(), shown(expected).c_str(), shown(found).c_str());
   }
-  std::printf("%zu vectors, %zu differ\n", vectors.value().size(), differing);
-  return differing == 0 && !vectors.value().empty() ? 0 : 1;
+  std::printf("%zu vectors, %zu differ\n", vectors.value()->size(), differing);
+  return differing == 0 && !vectors.value()->empty() ? 0 : 1;
 }
 
 }  // namespace

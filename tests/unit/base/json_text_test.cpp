@@ -4,8 +4,11 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <random>
 #include <string>
 
@@ -17,6 +20,33 @@ TEST_CASE("objects and arrays nest, with commas where they belong") {
   out.text("x").truth(true).begin_object().end_object().begin_array().end_array().end_array();
   out.key("c").json("{\"d\":null}").key("e").number(std::numeric_limits<std::uint64_t>::max()).end_object();
   CHECK(out.str() == R"({"a":-1,"b":["x",true,{},[]],"c":{"d":null},"e":18446744073709551615})");
+}
+
+TEST_CASE("a member is written as its type has it, and null where there is nothing") {
+  JsonText out;
+  out.begin_object().member("t", "x").member("b", false).member("u", std::uint8_t{200}).member("i", std::int16_t{-3});
+  out.member("d", 7.0).member("f", 0.1F).member("none", std::optional<std::string>());
+  out.member("some", std::optional<std::string>("y")).text_or_null("e", "").text_or_null("g", "z").end_object();
+  CHECK(
+      out.str() ==
+      R"({"t":"x","b":false,"u":200,"i":-3,"d":7.0,"f":0.10000000149011612,"none":null,"some":"y","e":null,"g":"z"})");
+}
+
+TEST_CASE("property: a finite number reads back as itself, and another is null") {
+  std::mt19937_64 random(5);
+  for (int round = 0; round < 20000; ++round) {
+    const auto value = std::bit_cast<double>(random());
+    const auto text = JsonText().number(value).str();
+    CAPTURE(text);
+    if (!std::isfinite(value)) {
+      CHECK(text == "null");
+      continue;
+    }
+    const auto read = gf::parse_json(text, "number");
+    REQUIRE(read.has_value());
+    CHECK(read.value()->is_number_float());
+    CHECK(read.value()->get<double>() == value);
+  }
 }
 
 TEST_CASE("golden: escapes of RFC 8259, section 7, and U+FFFD for what is no UTF-8") {
@@ -40,6 +70,6 @@ TEST_CASE("property: any bytes give a document that the parser reads, and valid 
     }
     const auto read = gf::parse_json(JsonText().begin_object().key(text).text(text).end_object().str(), "written");
     REQUIRE(read.has_value());
-    if (valid) CHECK(read.value().at(text) == text);
+    if (valid) CHECK(read.value()->at(text) == text);
   }
 }

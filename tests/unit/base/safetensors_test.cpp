@@ -49,7 +49,8 @@ float half_by_definition(std::uint16_t bits) {
 TEST_CASE("golden: each file of the malformed set has the outcome that its manifest lists") {
   const auto text = gf::read_text(golden + "/cases/malformed_safetensors/manifest.json", 1 << 20);
   REQUIRE(text.has_value());
-  const auto manifest = gf::parse_json(text.value(), "manifest.json").value();
+  const auto parsed = gf::parse_json(text.value(), "manifest.json");
+  const auto& manifest = *parsed.value();
   const auto& files = manifest.at("params").at("files");
   CHECK(files.size() == 50);
   std::size_t loading = 0;

@@ -953,7 +953,7 @@ TEST_CASE("the doctor names what is missing and how to get it") {
   world.model("broken");
   write_file(world.folder / "broken/unet/config.json", "{");
   world.options.model_folders.push_back(world.folder / "nowhere");
-  const auto report = Json::parse(doctor_json(world.options).value());
+  const auto report = Json::parse(doctor_json(world.options, "{}").value());
   CHECK(report.at("backend").at("usable") == true);
   CHECK(report.at("backend").at("version") == "fake 1");
   CHECK(report.at("model_folders").at(0).at("models").size() == 2);
@@ -961,7 +961,7 @@ TEST_CASE("the doctor names what is missing and how to get it") {
   CHECK(problems.find("broken/unet/config.json") != std::string::npos);
   CHECK(problems.find("nowhere") != std::string::npos);
   world.options.backend_path = "/nowhere/libgameforge_torch.so";
-  const auto without = Json::parse(doctor_json(world.options).value());
+  const auto without = Json::parse(doctor_json(world.options, "{}").value());
   CHECK(without.at("backend").at("found") == false);
   CHECK(without.at("problems").dump().find("/nowhere/libgameforge_torch.so") != std::string::npos);
 }

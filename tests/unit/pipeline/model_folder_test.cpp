@@ -1,6 +1,7 @@
 #include "pipeline/model_folder.hpp"
 
 #include "../support/model_files.hpp"
+#include "base/json.hpp"
 #include "pipeline/request.hpp"
 
 #include <doctest/doctest.h>
@@ -72,7 +73,10 @@ TEST_CASE("golden: the model that ships, as its own files have it") {
   CHECK(is.background->tolerance == 24);
   CHECK(is.parts.size() == 7);
   CHECK(is.warnings.empty());
-  const auto json = gf::pipeline::to_json(is);
+  gf::JsonText written;
+  written.begin_object();
+  gf::pipeline::write_json(written, is);
+  const auto json = Json::parse(written.end_object().str());
   CHECK(json.at("background").at("rgb") == Json({44, 48, 60}));
   const auto& parts = json.at("parts");
   for (const auto& part : parts) {
