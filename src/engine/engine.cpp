@@ -65,6 +65,18 @@ void write_backend(JsonText& out, const pipeline::Backend* backend) {
   out.end_object();
 }
 
+/// The engine keeps its own account of jobs and tells its own events, so the queue remembers nothing that is over.
+std::unique_ptr<queue::MemoryQueue> make_queue(const EngineOptions& options) {
+  queue::MemoryQueueOptions wanted;
+  wanted.queue.depth = {options.queue_limit, 0};
+  wanted.queue.kept_finished = 0;
+  wanted.queue.kept_events = 0;
+  // Within one process a job's holder cannot die without it, so its lease need not run out.
+  wanted.queue.lease_us = queue::max_delay_us;
+  wanted.clock = options.clock;
+  return queue::MemoryQueue::create(std::move(wanted)).value();
+}
+
 }  // namespace
 
 Engine::State::State(EngineOptions checked_options)
@@ -74,7 +86,7 @@ Engine::State::State(EngineOptions checked_options)
       opened_us(clock.now_us()),
       log(options.log_level, clock),
       folders(options.model_folders, options.allow_model_paths),
-      queue(options.queue_limit) {
+      queue(make_queue(options)) {
   jobs.reserve(std::min<std::size_t>(std::size_t{options.queue_limit} + options.retained_job_count, 4096));
 }
 
@@ -208,7 +220,7 @@ Result<std::shared_ptr<Engine>> Engine::open(EngineOptions options) {
     }
   } catch (...) {
     // ~Engine ends those that run; what they wait for and nobody else would do is done here.
-    state->queue.close();
+    state->queue->close();
     {
       const std::lock_guard lock(state->mail_mutex);
       state->executors -= missing;

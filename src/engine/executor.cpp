@@ -14,9 +14,6 @@
 namespace gf::engine {
 namespace {
 
-// Within one process a job's holder cannot die without it, so its lease need not run out.
-constexpr std::int64_t lease_us = std::numeric_limits<std::int64_t>::max() / 4;
-
 std::uint32_t narrow(std::uint64_t value) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, std::numeric_limits<std::uint32_t>::max()));
 }
@@ -295,12 +292,23 @@ void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t execu
 }
 
 void Engine::State::run_executor(std::uint32_t index) {
-  while (auto lease = queue.reserve(std::nullopt, lease_us, [this] { return clock.now_us(); })) {
+  queue::ReserveRequest any_job;
+  any_job.timeout_us = std::nullopt;  // Until the queue is closed.
+  for (;;) {
+    std::optional<queue::Lease> lease;
+    try {
+      auto reserved = queue->reserve_one(any_job);
+      if (!reserved) break;
+      lease = std::move(reserved).value();
+    } catch (const std::bad_alloc&) {  // Only the words of a refusal take memory.
+      if (queue->is_closed()) break;
+    }
+    if (!lease) continue;
     waiting.fetch_sub(1);
-    // Whoever pushed it pushed a Job.
-    const auto job = std::static_pointer_cast<Job>(lease->entry.payload);
+    // Whoever enqueued it hung a Job on it.
+    const auto job = std::static_pointer_cast<Job>(lease->attachment);
     run_job(job, index);
-    (void)queue.complete(*lease);
+    (void)queue->complete(lease->key);
   }
   const std::lock_guard lock(mail_mutex);
   --executors;

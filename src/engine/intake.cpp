@@ -55,7 +55,11 @@ void Engine::State::judge(const std::shared_ptr<Job>& job) noexcept {
       emit(*job, EventType::accepted);
     }
     // `accepted` is told first: from here on an executor may tell more.
-    const auto pushed = queue.push({job->id, queue::Priority::normal, job});
+    queue::NewJob place;
+    place.id = job->id;
+    place.retry.max_attempts = 1;
+    place.attachment = job;
+    const auto pushed = queue->enqueue(std::move(place));
     if (!pushed) end_waiting(job, Outcome{JobState::failed, pushed.error()});
   } catch (const std::bad_alloc&) {
     end_waiting(job, Outcome{job->accepted ? JobState::failed : JobState::rejected,
@@ -67,7 +71,7 @@ void Engine::State::judge(const std::shared_ptr<Job>& job) noexcept {
 }
 
 void Engine::State::cancel_waiting(const std::shared_ptr<Job>& job) noexcept {
-  if (queue.remove(job->id)) {
+  if (queue->remove(job->id)) {
     end_waiting(job, Outcome{JobState::cancelled, {}});
     return;
   }
@@ -106,9 +110,9 @@ void Engine::State::run_intake() {
     }
   }
   // The engine closes: nothing comes after this, and every job carries the wish to be cancelled.
-  queue.close();
-  while (const auto entry = queue.drain()) {
-    end_waiting(std::static_pointer_cast<Job>(entry->payload), Outcome{JobState::cancelled, {}});
+  queue->close();
+  while (const auto attachment = queue->remove_any()) {
+    end_waiting(std::static_pointer_cast<Job>(*attachment), Outcome{JobState::cancelled, {}});
   }
   std::list<std::shared_ptr<ModelSlot>> waited_for;
   try {

@@ -6,7 +6,7 @@
 #include "pipeline/backend_library.hpp"
 #include "pipeline/model_folder.hpp"
 #include "pipeline/request.hpp"
-#include "queue/memory_queue.hpp"
+#include "queue/job.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -91,7 +91,7 @@ struct IntakeItem {
 };
 
 /// The job itself. The table, the queue, the executor that runs it and calls that wait for it share it.
-struct Job final : queue::Payload {
+struct Job final : queue::Attachment {
   // Fixed at submit.
   JobId id;
   JobKind kind = JobKind::generate;

@@ -81,7 +81,7 @@ struct Engine::State {
   std::atomic<std::uint32_t> log_writers{0};  // Threads other than the log's own that have not ended.
 
   // ---- Between intake and executors.
-  queue::MemoryQueue queue;
+  const std::unique_ptr<queue::MemoryQueue> queue;
 
   // ---- Among executors.
   std::mutex backend_mutex;

@@ -1,122 +1,193 @@
-// queue: carries jobs from admission to acknowledgement; what a job computes is none of its business.
-// This header: a job's place in the queue, and the queue within one process.
+// The queue within one process.
 #pragma once
 
-#include "base/ids.hpp"
-#include "base/result.hpp"
+#include "base/clock.hpp"
+#include "base/log.hpp"
+#include "queue/id_index.hpp"
+#include "queue/names.hpp"
+#include "queue/queue.hpp"
+#include "queue/slab.hpp"
 
-#include <array>
 #include <condition_variable>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
+#include <string>
+#include <vector>
 
 namespace gf::queue {
 
-/// Which lane a job waits in. A lane is served only while those above it are empty.
-enum class Priority : std::uint32_t { high = 0, normal = 1, low = 2 };
-inline constexpr std::size_t lanes = 3;
+struct MemoryQueueOptions {
+  QueueOptions queue;
+  /// Lives as long as the queue. Durations are told by its monotonic time, points in time from the Unix time that it
+  /// showed when the queue was made, so that a stepping clock moves nothing.
+  const Clock* clock = &system_clock();
+  LogSink* log = nullptr;  ///< Lives as long as the queue; may be null.
+  std::uint64_t seed = 0;  ///< Of the jitter and of ids that the queue makes; 0: from the system.
+};
 
-/// What the queue carries without looking into it; whoever pushed it knows what it is.
-class Payload {
+/// Costs: every operation on one job O(log n) or less; a job that waits takes its texts and about 250 bytes. Jobs live
+/// as long as the object. Only enqueue, and reads that return texts, allocate: a job that is in can always be handed
+/// out and ended, though without its history when there is no memory for that.
+///
+/// Waits take real time; a test with a clock of its own asks without a timeout.
+///
+/// Threads: any. The lock is held for a few operations only, and never while something is waited for.
+class MemoryQueue final : public Queue {
  public:
-  virtual ~Payload() = default;
-};
+  /// Errors: those of check().
+  static Result<std::unique_ptr<MemoryQueue>> create(MemoryQueueOptions options = {});
+  ~MemoryQueue() override;
+  MemoryQueue(const MemoryQueue&) = delete;
+  MemoryQueue& operator=(const MemoryQueue&) = delete;
 
-/// A job that waits. The payload is shared with whoever keeps the job's account.
-struct Entry {
-  JobId id;
-  Priority priority = Priority::normal;
-  std::shared_ptr<Payload> payload;
-};
-
-/// A job that is taken: it is the holder's until it expires, and its token is larger than that of every lease before,
-/// so that what a slow holder writes after losing it can be told apart.
-struct Lease {
-  Entry entry;
-  std::uint64_t fencing_token = 0;
-  std::int64_t expires_at_us = 0;
-  std::uint32_t attempt = 1;  ///< How often the job was taken, this time included.
-};
-
-/// Where the jobs are.
-struct QueueCounts {
-  std::array<std::uint64_t, lanes> waiting{};
-  std::uint64_t leased = 0;
-};
-
-/// A bounded queue in memory. First in, first out within a lane. Time comes from the caller, but for the wait in
-/// reserve. Threads: any. Its lock is held for a few operations on a list only.
-class MemoryQueue {
- public:
-  explicit MemoryQueue(std::uint64_t limit) : limit_(limit) {}
-
-  /// Errors: queue_full names the limit; shutting_down; already_exists. Nothing has changed then. Throws bad_alloc.
-  Result<void> push(Entry entry);
-
-  /// Takes the next job under a lease of `lease_us` from the time that `now_us` tells when there is one.
-  /// timeout_us: at most so long; nullopt: until there is one or the queue is closed.
-  /// nullopt: the time was over, or the queue is closed; is_closed tells.
-  template <class NowUs>
-  std::optional<Lease> reserve(std::optional<std::int64_t> timeout_us, std::int64_t lease_us, NowUs&& now_us) {
-    std::unique_lock lock(mutex_);
-    if (!wait_for_job(lock, timeout_us)) return std::nullopt;
-    return take(now_us() + lease_us);
-  }
-
-  /// Prolongs a lease. Errors: lease_lost.
-  Result<void> extend(const Lease& lease, std::int64_t expires_at_us);
-  /// The job is over, whatever came of it. Errors: lease_lost when somebody else has it by now.
-  Result<void> complete(const Lease& lease);
-  /// Gives the job back to the front of its lane. Errors: lease_lost.
-  Result<void> abandon(const Lease& lease);
-
-  /// Takes a job that waits out of the queue; nullopt when it does not wait here.
-  std::optional<Entry> remove(const JobId& id);
-
-  /// Puts jobs whose lease is over back to the front of their lanes, and tells how many there were.
-  std::uint64_t requeue_expired(std::int64_t now_us);
-
-  /// Refuses what is pushed from now on, and wakes all who wait: nothing is handed out any more. Leases go on.
-  void close();
-  /// Takes one job out that waits in a closed queue; nullopt when none is left.
-  std::optional<Entry> drain();
+  Result<Enqueued> enqueue(NewJob job, std::int64_t timeout_us = 0) override;
+  std::vector<Result<Enqueued>> enqueue_many(std::vector<NewJob> jobs) override;
+  Result<std::vector<Lease>> reserve(const ReserveRequest& request) override;
+  /// As reserve() for one job; nullopt where that gives none. Allocates nothing for a job with an attachment alone.
+  Result<std::optional<Lease>> reserve_one(const ReserveRequest& request);
+  Result<Heartbeat> extend(const LeaseKey& key, std::int64_t lease_us = 0) override;
+  Result<void> report_progress(const LeaseKey& key, const Progress& progress) override;
+  Result<void> complete(const LeaseKey& key, JobResult result = {}) override;
+  std::vector<Result<void>> complete_many(std::vector<Completion> completions) override;
+  Result<FailOutcome> fail(const LeaseKey& key, const Failure& failure) override;
+  Result<FailOutcome> release(const LeaseKey& key, std::int64_t delay_us = 0) override;
+  Result<CancelOutcome> cancel(const JobId& id) override;
+  Result<JobRecord> get(const JobId& id) override;
+  Result<JobPage> list(const JobFilter& filter, const std::string& cursor = {}, std::uint32_t limit = 100) override;
+  Result<BulkOutcome> purge(const JobFilter& filter, const std::string& cursor = {}) override;
+  Result<void> requeue(const JobId& id) override;
+  Result<BulkOutcome> requeue_many(const JobFilter& filter, const std::string& cursor = {}) override;
+  Result<void> set_paused(bool paused) override;
+  Result<bool> drain(std::int64_t timeout_us) override;
+  Result<Statistics> statistics() override;
+  Result<UserStatistics> user_statistics(const std::string& user) override;
+  Result<EventPage> events(std::uint64_t after, std::uint32_t limit, std::int64_t timeout_us = 0) override;
+  Result<bool> sweep() override;
+  Result<void> configure(const QueueOptions& options) override;
+  void close() override;
   bool is_closed() const;
 
-  QueueCounts counts() const;
+  /// Cancels a job that waits or is delayed, and returns what hung on it; nullopt when none waits under that id.
+  std::optional<std::shared_ptr<Attachment>> remove(const JobId& id);
+  /// Likewise for any one job, of a queue that is closed; nullopt when none is left.
+  std::optional<std::shared_ptr<Attachment>> remove_any();
 
  private:
-  struct Job {
-    Entry entry;
-    std::uint32_t attempts = 0;
-    std::uint64_t fencing_token = 0;  // 0: it waits.
-    std::int64_t expires_at_us = 0;
-  };
-  using Place = std::list<Job>::iterator;
-  struct IdHash {
-    std::size_t operator()(const JobId& id) const { return static_cast<std::size_t>(id.low ^ id.high); }
-  };
+  static constexpr std::uint32_t none = 0xFFFF'FFFF;
+  struct Cold;
+  struct Node;
+  struct HeldKey;
+  struct Texts;
 
-  bool wait_for_job(std::unique_lock<std::mutex>& lock, std::optional<std::int64_t> timeout_us);
-  Lease take(std::int64_t expires_at_us);
-  Result<Place> held(const Lease& lease);
-  void put_back(Place job);
-  std::list<Job>& lane_of(const Job& job) { return lanes_[static_cast<std::size_t>(job.entry.priority)]; }
-  std::uint64_t waiting() const;
+  explicit MemoryQueue(MemoryQueueOptions options);
 
-  const std::uint64_t limit_;
+  std::int64_t now_us() const { return clock_.now_us() + offset_us_; }
+  std::uint64_t random();
+  auto id_of() const;
+  auto timer_place();
+  auto deadline_place();
+
+  // All of the following with the lock held.
+  Result<Enqueued> admit(NewJob& job, std::unique_ptr<char[]>& blob, std::uint32_t blob_bytes, std::int64_t now);
+  Result<void> make_room(const NewJob& job, std::int64_t now);
+  std::optional<Error> lack_of_room(const NewJob& job, bool* queue_wide) const;
+  void count_waiting(const Node& node, bool in);
+  std::uint32_t make_node();
+  void free_node(std::uint32_t slot);
+  void make_available(std::uint32_t slot, std::int64_t now, bool fresh);
+  void make_delayed(std::uint32_t slot, std::int64_t until_us);
+  void arm_deadline(std::uint32_t slot);
+  void disarm(std::uint32_t slot);
+  std::uint32_t take(std::int64_t now, std::int64_t lease_us, std::uint32_t worker);
+  Lease lease_of(std::uint32_t slot, std::int64_t expires_us) const;
+  Result<std::uint32_t> held(const LeaseKey& key);
+  void end_run(std::uint32_t slot);
+  void end(std::uint32_t slot, JobState state, std::int64_t now);
+  void kill(std::uint32_t slot, Status status, std::string_view message, std::int64_t now) noexcept;
+  /// After a crash or a release: back to the lane, or to its end.
+  JobState put_back(std::uint32_t slot, std::int64_t delay_us, std::int64_t now);
+  void note_attempt(Node& node, AttemptEnd how, Status status, std::string_view message, std::int64_t now) noexcept;
+  Cold* cold_of(Node& node) noexcept;
+  bool sweep_some(std::int64_t now, std::uint32_t budget);
+  std::optional<std::int64_t> next_due_us() const;
+  void remove_dead(std::uint32_t slot, std::int64_t now, bool expired) noexcept;
+  void revive(std::uint32_t slot, std::int64_t now);
+  void trim(std::int64_t now);
+  void let_key_go(const Node& node, bool only_started);
+  void drop_key(std::uint32_t slot);
+  void let_user_go(std::uint32_t user, std::int64_t now);
+  void emit(EventType type, const Node& node, Status status, std::int64_t now);
+  JobRecord record_of(std::uint32_t slot, bool with_payload) const;
+  bool fits(const Node& node, const JobFilter& filter, std::int64_t now) const;
+  std::string_view key_of(const Node& node) const;
+  void link(std::uint32_t slot, std::uint32_t& first, std::uint32_t& last);
+  void unlink(std::uint32_t slot, std::uint32_t& first, std::uint32_t& last);
+  void wake_one();
+  /// Waits on `changed`, until `until_us` of our time at the latest.
+  void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, std::optional<std::int64_t> until_us);
+  template <class Got>
+  Result<void> reserve_with(const ReserveRequest& request, Got&& got);
+  std::optional<std::shared_ptr<Attachment>> take_out(std::uint32_t slot);
+
+  const Clock& clock_;
+  LogSink* const log_;
+  const std::int64_t offset_us_;
+  JobIdMaker ids_;  // Any thread.
+
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  // Guarded by mutex_, all of the following. A job moves between lists without being copied, so that only push can run
-  // out of memory.
-  std::array<std::list<Job>, lanes> lanes_;
-  std::list<Job> taken_;
-  std::unordered_map<JobId, Place, IdHash> places_;
-  std::uint64_t last_token_ = 0;
+  std::condition_variable work_changed_;
+  std::condition_variable room_changed_;
+  std::condition_variable idle_changed_;
+  std::condition_variable events_changed_;
+  // Guarded by mutex_, all of the following.
+  QueueOptions options_;
+  std::uint64_t random_state_;
+  Slab<Node> nodes_;
+  std::uint32_t node_count_ = 0;  // One past the largest slot that was ever used.
+  std::uint32_t first_free_ = none;
+  std::uint32_t live_ = 0;
+  std::uint32_t with_deadline_ = 0;
+  IdIndex index_;
+  Lanes lanes_;
+  IndexHeap<std::int64_t> timers_;     // Delayed jobs by their time, running ones by the end of their lease.
+  IndexHeap<std::int64_t> deadlines_;  // Of jobs that wait or are delayed.
+  Names users_;
+  Names workers_;
+  struct Rest {
+    std::uint32_t at = none;
+  };
+  Slab<Rest> resting_at_;            // By user: place in the heap of the next.
+  IndexHeap<std::int64_t> resting_;  // Users without jobs, until their start rate owes them nothing.
+  std::uint64_t sequence_ = 0;
+  std::array<std::uint64_t, lane_count> lane_jobs_{};  // Waiting and delayed.
+  std::array<std::uint64_t, lane_count> lane_bytes_{};
+  std::array<std::uint64_t, lane_count> waiting_bytes_{};  // Of what waits, without the delayed.
+  std::uint64_t delayed_ = 0;
+  std::uint64_t running_ = 0;
+  std::uint32_t first_finished_ = none;  // Oldest first, as the next.
+  std::uint32_t last_finished_ = none;
+  std::uint64_t finished_ = 0;
+  std::uint32_t first_dead_ = none;
+  std::uint32_t last_dead_ = none;
+  std::uint64_t dead_ = 0;
+  std::uint64_t dead_bytes_ = 0;
+  Names keys_;
+  Slab<HeldKey> held_keys_;  // By the key's number.
+  IndexHeap<std::int64_t> key_expiry_;
+  std::vector<QueueEvent> ring_;
+  std::uint64_t last_event_ = 0;
+  std::uint64_t oldest_event_ = 1;  // Of those that the ring has.
+  QueueTotals totals_;
+  Histogram wait_;
+  Histogram run_;
+  bool paused_ = false;
   bool closed_ = false;
+  std::uint32_t sleepers_ = 0;
+  std::uint32_t blocked_ = 0;
+  std::uint32_t drainers_ = 0;
+  std::uint32_t watchers_ = 0;
 };
 
 }  // namespace gf::queue
