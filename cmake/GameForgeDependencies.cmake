@@ -30,14 +30,21 @@ set_target_properties(gf::utf8proc PROPERTIES
 # libsqlite3-dev. Shared: Debian's archive of it is not position-independent.
 find_package(SQLite3 REQUIRED)
 
-# libpg-query-dev: PostgreSQL's own grammar. The static archive of Debian is position-independent.
+# libpg-query-dev: PostgreSQL's own grammar. The static archive of Debian is position-independent. It is PostgreSQL's code,
+# which ends its process and writes to the standard streams where it gives up; in our copy these calls lead to
+# src/sql/pg_query_guard.cpp, since the process and the streams are the host's.
 find_path(PG_QUERY_INCLUDE_DIR pg_query.h REQUIRED)
 find_library(PG_QUERY_ARCHIVE libpg_query.a REQUIRED)
+set(calls ${PROJECT_SOURCE_DIR}/cmake/pg_query_calls.txt)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${calls} ${PG_QUERY_ARCHIVE})
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/pg_query)
+execute_process(COMMAND ${CMAKE_OBJCOPY} --redefine-syms=${calls} ${PG_QUERY_ARCHIVE} ${PROJECT_BINARY_DIR}/pg_query/libpg_query.a
+  COMMAND_ERROR_IS_FATAL ANY)
 add_library(gf::pg_query STATIC IMPORTED)
 set_target_properties(gf::pg_query PROPERTIES
-  IMPORTED_LOCATION ${PG_QUERY_ARCHIVE}
+  IMPORTED_LOCATION ${PROJECT_BINARY_DIR}/pg_query/libpg_query.a
   INTERFACE_INCLUDE_DIRECTORIES ${PG_QUERY_INCLUDE_DIR}
-  INTERFACE_LINK_LIBRARIES Threads::Threads)
+  INTERFACE_LINK_LIBRARIES "gf_pg_query_guard;Threads::Threads")
 
 # libpq-dev: headers alone. The library is opened at run time, only for a PostgreSQL URL.
 find_path(LIBPQ_INCLUDE_DIR libpq-fe.h PATH_SUFFIXES postgresql REQUIRED)
