@@ -16,6 +16,10 @@
 #include <utility>
 #include <vector>
 
+namespace gf::migrate {
+class Worker;
+}
+
 namespace gf::capi {
 
 /// What a gf_config stands for, with the pointers that gf_config_read hands out.
@@ -34,11 +38,13 @@ struct SharedConfig {
 using EngineTable = HandleTable<gf_engine, engine::Engine>;
 using ConfigTable = HandleTable<gf_config, const SharedConfig>;
 using ImageTable = HandleTable<gf_image, const pipeline::Image>;
+using MigratorTable = HandleTable<gf_migrator, migrate::Worker>;
 
 /// Never destroyed: a host's thread may call in while the process ends.
 EngineTable& engines();
 ConfigTable& configs();
 ImageTable& images();
+MigratorTable& migrators();
 
 /// The error for a handle that is none. `what` is the parameter's name.
 inline Error no_handle(const void* handle, std::string_view what) {

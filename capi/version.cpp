@@ -5,7 +5,9 @@
 #include "firewall.hpp"
 
 #include <fmt/format.h>
+#include <pg_query.h>
 #include <png.h>
+#include <sqlite3.h>
 #include <toml++/toml.h>
 #include <zlib.h>
 #include <boost/version.hpp>
@@ -51,9 +53,11 @@ std::string version_json() {
   out.key("sanitizer").text(GAMEFORGE_SANITIZER_TEXT).key("parts").begin_object();
   out.key("boost").text(version(BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000, BOOST_VERSION % 100));
   out.key("fmt").text(version(FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100));
+  out.key("libpg_query").text("PostgreSQL " PG_VERSION);
   out.key("libpng").text(png_version());
   out.key("nlohmann_json")
       .text(version(NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH));
+  out.key("sqlite").text(sqlite3_libversion());
   out.key("tomlplusplus").text(version(TOML_LIB_MAJOR, TOML_LIB_MINOR, TOML_LIB_PATCH));
   out.key("zlib").text(zlibVersion());
   out.end_object().end_object();

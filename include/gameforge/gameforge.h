@@ -994,6 +994,494 @@ GF_API gf_status gf_latents_write(const char* path, const float* values, const u
  */
 GF_API gf_status gf_doctor_json(const gf_engine_options* options, char* buffer, uint64_t* size);
 
+/* ---- Migrations ------------------------------------------------------------------------------------------------- *
+ *
+ * Versioned schema for SQLite and PostgreSQL, of a host's own tables; no engine is needed. A migrator is opened over
+ * one database and one set of files, and carries out one work at a time on a thread of its own: a work is started, may
+ * be watched and cancelled, and is over when gf_migrator_wait says so.
+ *
+ *     gf_migrator_options options = GF_MIGRATOR_OPTIONS_INIT;
+ *     options.url = "sqlite:game.db";
+ *     options.folder = "migrations";
+ *     gf_migrator* migrator = NULL;
+ *     gf_migrator_info info = GF_MIGRATOR_INFO_INIT;
+ *     if (gf_migrator_open(&options, &migrator) != GF_OK || gf_migrator_apply(migrator, NULL) != GF_OK) {
+ *       puts(gf_last_error_message());
+ *       return 1;
+ *     }
+ *     while (gf_migrator_wait(migrator, 100 * 1000, &info) == GF_ERR_TIMED_OUT) {
+ *       printf("%u of %u\n", (unsigned)info.done_count, (unsigned)info.step_count);
+ *     }
+ *     gf_migrator_close(migrator, 1000000);
+ *
+ * Each migration is applied whole, together with its record, or not at all; one whose file says `transaction: off` is
+ * marked with the statement at which it stopped. What a file looks like: docs/migrations.md.
+ */
+
+/** A migrator. From gf_migrator_open, to gf_migrator_close. */
+typedef struct gf_migrator gf_migrator;
+
+/** Bits of gf_migrator_options.flags. */
+typedef enum gf_migrator_flags {
+  GF_MIGRATOR_ALLOW_OUT_OF_ORDER = 1, /**< Files behind the newest applied version run too, and are recorded as late. */
+  GF_MIGRATOR_ALL_OR_NOTHING = 2,     /**< All pending migrations in one transaction. */
+  GF_MIGRATOR_NO_CHECKS =
+      4, /**< SQLite: statements are not compiled on a scratch database before anything is applied. */
+  GF_MIGRATOR_NO_LOCK_RETRIES = 8 /**< A migration that waited for a table in vain is not tried again. */
+} gf_migrator_flags;
+
+/** Where a hook is called. */
+typedef enum gf_migration_moment {
+  GF_MIGRATION_BEFORE = 1, /**< Nothing of the migration has begun. */
+  GF_MIGRATION_AFTER = 2   /**< It is applied, or undone, and recorded. */
+} gf_migration_moment;
+
+/** Which way a migration goes. */
+typedef enum gf_migration_direction { GF_MIGRATION_UP = 1, GF_MIGRATION_DOWN = 2 } gf_migration_direction;
+
+/**
+ * Called before and after each migration, on the migrator's thread. Anything but GF_OK ends the run with that status;
+ * what was applied stays. `label` is the migration's ("003_users"), valid during the call; `direction` is
+ * gf_migration_direction, `moment` gf_migration_moment. May call anything but gf_migrator_close on its own migrator.
+ */
+typedef gf_status (*gf_migration_hook)(void* user_data, const char* label, uint32_t direction, uint32_t moment);
+
+/** Which database, which files, and how they are run. Start from GF_MIGRATOR_OPTIONS_INIT and set what differs. */
+typedef struct gf_migrator_options {
+  uint32_t struct_size; /**< The macro sets it. */
+  uint32_t flags;       /**< gf_migrator_flags. */
+  /** "sqlite:PATH" or "postgresql://...", for which libpq is opened. NULL: only what needs no database can be done. */
+  const char* url;
+  const char* folder;                 /**< Of the files. NULL: the files are file_names and file_texts. */
+  const char* const* file_names;      /**< Files that the host brings along: "003_users.sql", ... */
+  const char* const* file_texts;      /**< Their texts, in the same order. */
+  const char* const* variable_names;  /**< Values of ${name}, for files that declare it. */
+  const char* const* variable_values; /**< In the same order. */
+  uint32_t file_count;                /**< Entries of file_names and file_texts; 0 with a folder. */
+  uint32_t variable_count;            /**< Entries of variable_names and variable_values. */
+  const char* applied_by;             /**< Who, for the records. NULL: user, host and process, as the system tells. */
+  const char* tool_version;           /**< Which program, for the records. NULL: GameForge's version. */
+  int64_t lock_wait_us;               /**< How long another runner is waited for while nothing moves. Default 60 s. */
+  int64_t lock_timeout_us;            /**< How long a statement waits for a table. Default 3 s. */
+  int64_t statement_timeout_us;       /**< How long a statement may take. Default 0: without limit. */
+  uint32_t lock_retries;              /**< How often a migration that waited in vain is tried again. Default 5. */
+  uint32_t reserved;                  /**< 0. */
+  gf_migration_hook hook;             /**< NULL: none. */
+  void* hook_user_data;               /**< Passed to hook. */
+} gf_migrator_options;
+
+#define GF_MIGRATOR_OPTIONS_INIT \
+  { sizeof(gf_migrator_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** Where a plan leads. */
+typedef enum gf_migration_goal_kind {
+  GF_MIGRATION_GOAL_UP = 0,             /**< Apply what is pending, up to `version` where that is not 0. */
+  GF_MIGRATION_GOAL_ROLLBACK = 1,       /**< Undo the migration `version`. */
+  GF_MIGRATION_GOAL_ROLLBACK_TO = 2,    /**< Undo what was applied after `version`, which stays; 0: undo all. */
+  GF_MIGRATION_GOAL_ROLLBACK_STEPS = 3, /**< Undo the last `steps` applied. */
+  GF_MIGRATION_GOAL_REDO = 4 /**< Undo the migration `version`, or with 0 the last one, and apply it again. */
+} gf_migration_goal_kind;
+
+/** A goal. Start from GF_MIGRATION_GOAL_INIT, which means: apply all that is pending. */
+typedef struct gf_migration_goal {
+  uint32_t struct_size; /**< The macro sets it. */
+  uint32_t kind;        /**< gf_migration_goal_kind. */
+  int64_t version;
+  uint32_t steps; /**< ROLLBACK_STEPS: at least 1. */
+  uint32_t
+      cascade; /**< ROLLBACK, REDO: 1 undoes first what depends on the migration; 0 refuses then, with its names. */
+} gf_migration_goal;
+
+#define GF_MIGRATION_GOAL_INIT \
+  { sizeof(gf_migration_goal), 0, 0, 0, 0 }
+
+/** What a migrator can be asked to do. */
+typedef enum gf_migrator_work {
+  GF_MIGRATOR_WORK_NONE = 0, /**< Nothing was started yet. */
+  GF_MIGRATOR_WORK_PLAN = 1,
+  GF_MIGRATOR_WORK_APPLY = 2,
+  GF_MIGRATOR_WORK_PROVE = 3,
+  GF_MIGRATOR_WORK_STATUS = 4,
+  GF_MIGRATOR_WORK_VALIDATE = 5,
+  GF_MIGRATOR_WORK_ROUND_TRIP = 6,
+  GF_MIGRATOR_WORK_BASELINE = 7,
+  GF_MIGRATOR_WORK_REPAIR = 8,
+  GF_MIGRATOR_WORK_DUMP = 9,
+  GF_MIGRATOR_WORK_DIFF = 10,
+  GF_MIGRATOR_WORK_DRIFT = 11
+} gf_migrator_work;
+
+/** How the last work of a migrator stands. */
+typedef struct gf_migrator_info {
+  uint32_t struct_size;      /**< Set by the caller: GF_MIGRATOR_INFO_INIT. */
+  uint32_t work;             /**< gf_migrator_work. */
+  uint32_t running;          /**< 1 while it runs. */
+  uint32_t status;           /**< gf_status: why it could not be carried out; GF_OK while it runs. */
+  uint32_t step_count;       /**< Migrations of the plan; validate, round trip: migrations looked at. */
+  uint32_t done_count;       /**< Of them done. */
+  uint32_t drop_count;       /**< Statements of the plan that lose data. */
+  uint32_t warning_count;    /**< In the report. */
+  uint32_t problem_count;    /**< Found by a work that was carried out: errors, drift, differences. */
+  uint32_t problem_status;   /**< gf_status of the first of them. */
+  uint32_t entry_count;      /**< Status: entries for gf_migrator_entry. */
+  uint32_t pending_count;    /**< Status: migrations that gf_migrator_apply would run. */
+  int64_t highest_applied;   /**< Status: the highest version that is applied; 0: none. */
+  uint32_t line;             /**< Failed at a statement: its line in the file, from 1; 0: unknown. */
+  uint32_t column;           /**< And the column, in characters from 1. */
+  uint64_t statement_number; /**< And which statement of its section, from 1. */
+  int64_t waited_us;         /**< For other runners. */
+  int64_t check_us;          /**< Checks before the run, and the schema's snapshot behind it. */
+  int64_t apply_us;          /**< The migrations themselves. */
+} gf_migrator_info;
+
+#define GF_MIGRATOR_INFO_INIT \
+  { sizeof(gf_migrator_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** What an event of a migrator tells. */
+typedef enum gf_migration_event_type {
+  GF_MIGRATION_EVENT_WAITING = 1,   /**< For another runner, whom the text names. Only the newest is kept. */
+  GF_MIGRATION_EVENT_RETRYING = 2,  /**< A migration is tried again; the text says why. */
+  GF_MIGRATION_EVENT_CHECKING = 3,  /**< The plan is being checked. */
+  GF_MIGRATION_EVENT_STARTED = 4,   /**< A migration begins. */
+  GF_MIGRATION_EVENT_STATEMENT = 5, /**< `statement` of `statement_count` is done. Only the newest is kept. */
+  GF_MIGRATION_EVENT_FINISHED = 6,  /**< A migration is applied, or undone, and recorded. */
+  GF_MIGRATION_EVENT_FAILED = 7,    /**< A migration failed; the text says why and what is kept. */
+  GF_MIGRATION_EVENT_ENDED = 8      /**< The last one of each work: it is over, with `status`. */
+} gf_migration_event_type;
+
+/** One event. Flat: no pointers, nothing to free. */
+typedef struct gf_migration_event {
+  uint32_t struct_size; /**< Set by the caller: GF_MIGRATION_EVENT_INIT. */
+  uint32_t type;        /**< gf_migration_event_type. */
+  uint32_t direction;   /**< gf_migration_direction; 0 where no migration is meant. */
+  uint32_t status;      /**< gf_status; of ENDED. */
+  int64_t version;      /**< 0: repeatable, or none is meant. */
+  uint64_t statement;   /**< From 1, of statement_count. */
+  uint64_t statement_count;
+  int64_t elapsed_us; /**< Of the migration, or of the wait. */
+} gf_migration_event;
+
+#define GF_MIGRATION_EVENT_INIT \
+  { sizeof(gf_migration_event), 0, 0, 0, 0, 0, 0, 0 }
+
+/** How one migration stands. */
+typedef enum gf_migration_state {
+  GF_MIGRATION_APPLIED = 1,
+  GF_MIGRATION_PENDING = 2,
+  GF_MIGRATION_EDITED = 3,     /**< Applied; comments or blanks of its file have changed since. */
+  GF_MIGRATION_CHANGED = 4,    /**< Applied; its file has changed since. */
+  GF_MIGRATION_MISSING = 5,    /**< Applied; its file is gone. */
+  GF_MIGRATION_UNKNOWN = 6,    /**< Applied by a newer program: newer than every file. */
+  GF_MIGRATION_LATE = 7,       /**< Pending, behind one that is applied. */
+  GF_MIGRATION_UNFINISHED = 8, /**< Outside a transaction, and stopped in the middle. */
+  GF_MIGRATION_OUTDATED = 9    /**< Repeatable, and its file has changed: it will run again. */
+} gf_migration_state;
+
+/** One entry of a status. Its texts come from gf_migrator_entry_text. */
+typedef struct gf_migration_entry {
+  uint32_t struct_size; /**< Set by the caller: GF_MIGRATION_ENTRY_INIT. */
+  uint32_t state;       /**< gf_migration_state. */
+  int64_t version;      /**< 0: repeatable. */
+  int64_t duration_us;  /**< Of the run that applied it; 0 where none did. */
+} gf_migration_entry;
+
+#define GF_MIGRATION_ENTRY_INIT \
+  { sizeof(gf_migration_entry), 0, 0, 0 }
+
+/** A text of a status' entry. */
+typedef enum gf_migration_text {
+  GF_MIGRATION_TEXT_LABEL = 1,      /**< "003_users", "R_views". */
+  GF_MIGRATION_TEXT_APPLIED_AT = 2, /**< UTC, "2026-11-24T23:58:41.123456Z"; empty where it is not applied. */
+  GF_MIGRATION_TEXT_APPLIED_BY = 3,
+  GF_MIGRATION_TEXT_ORIGIN = 4, /**< "run", "baseline", "marked". */
+  GF_MIGRATION_TEXT_DETAIL = 5  /**< Unfinished: how far; changed: recorded and present sums. */
+} gf_migration_text;
+
+/** What a repair does to the records. Each is recorded with who, when and why. */
+typedef enum gf_migration_repair {
+  GF_MIGRATION_ACCEPT_EDIT = 1,   /**< The file as it is now counts as what was applied. */
+  GF_MIGRATION_MARK_APPLIED = 2,  /**< It was done by hand. */
+  GF_MIGRATION_MARK_UNAPPLIED = 3 /**< It was undone by hand. */
+} gf_migration_repair;
+
+/**
+ * Opens a migrator: the files are read, parsed and ordered; the database is only looked at by works.
+ *
+ * options:      see gf_migrator_options; what it points to is copied.
+ * out_migrator: receives the migrator, or NULL when the call fails.
+ *
+ * Errors, with a message that begins with FILE:LINE:COLUMN: where a file is at fault: GF_ERR_INVALID_ARGUMENT (option,
+ * URL, file name, header, cycle), GF_ERR_SYNTAX_ERROR, GF_ERR_ALREADY_EXISTS (a version or a name twice),
+ * GF_ERR_NOT_FOUND (folder, or a migration that another depends on), GF_ERR_PAYLOAD_TOO_LARGE (a file),
+ * GF_ERR_UNAUTHORISED, GF_ERR_IO, GF_ERR_UNSUPPORTED (a flag, a field of a newer header), GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the host owns *out_migrator and closes it.
+ * Threads: any.
+ * Blocks: for the reading of the files.
+ */
+GF_API gf_status gf_migrator_open(const gf_migrator_options* options, gf_migrator** out_migrator);
+
+/**
+ * Closes a migrator. A work that runs is cancelled; the migration at hand is rolled back, or marked with where it
+ * stopped. NULL is allowed and does nothing.
+ *
+ * timeout_us: waits at most so long for the thread to end; 0 does not wait; negative is refused.
+ *
+ * Errors: GF_ERR_TIMED_OUT: the thread is still ending, and does so behind this call; the handle is gone all the same.
+ * GF_ERR_WRONG_STATE: called by a hook of the same migrator, which stays open. GF_ERR_INVALID_HANDLE, also when it is
+ * closed twice; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the migrator is gone.
+ * Threads: any, also while other calls on the migrator run.
+ * Blocks: until its timeout.
+ */
+GF_API gf_status gf_migrator_close(gf_migrator* migrator, int64_t timeout_us);
+
+/**
+ * Starts to work out what gf_migrator_apply would do, with the statements, what of it loses data, and warnings about
+ * what locks or rewrites tables. Nothing is written.
+ *
+ * goal: NULL stands for GF_MIGRATION_GOAL_INIT.
+ *
+ * Errors, like every function that starts a work: GF_ERR_WRONG_STATE while another work of the migrator runs;
+ * GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT; GF_ERR_UNSUPPORTED (unknown kind); GF_ERR_SHUTTING_DOWN;
+ * GF_ERR_OUT_OF_HOST_MEMORY. Nothing was started then. The work's own status is gf_migrator_info's.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_plan(gf_migrator* migrator, const gf_migration_goal* goal);
+
+/**
+ * Starts to carry out a plan: the lock is taken, the records are read, the plan is made and checked, and each migration
+ * is run in a transaction of its own together with its record.
+ *
+ * goal: NULL stands for GF_MIGRATION_GOAL_INIT: everything that is pending.
+ *
+ * The work's statuses: GF_ERR_CHECKSUM_MISMATCH (a changed file), GF_ERR_NOT_FOUND (a missing file, an unknown
+ * version), GF_ERR_SCHEMA_TOO_NEW, GF_ERR_WRONG_STATE (late, unfinished, irreversible, depended on),
+ * GF_ERR_SYNTAX_ERROR, GF_ERR_LOCKED, GF_ERR_CANCELLED, GF_ERR_DATABASE, GF_ERR_NETWORK, GF_ERR_UNAUTHORISED,
+ * GF_ERR_DISK_FULL, GF_ERR_IO, GF_ERR_CORRUPT_FILE, GF_ERR_TIMED_OUT, GF_ERR_UNSUPPORTED (libpq is not there; all or
+ * nothing with a file outside a transaction), or what a hook gave.
+ *
+ * Errors: as gf_migrator_plan.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_apply(gf_migrator* migrator, const gf_migration_goal* goal);
+
+/**
+ * Starts to prove a plan: it is run on a scratch copy (SQLite: of the whole database; PostgreSQL: of the schema, in a
+ * database that is dropped again), and the report tells times, locks and the schema's difference. The database is
+ * unchanged after, which is checked. Hooks are not called.
+ *
+ * in_place: 1 runs it in the database itself, in a transaction that is rolled back, with a short lock timeout;
+ * sequences may have moved after. 0: on the copy.
+ *
+ * Errors: as gf_migrator_plan. The work's statuses are those of gf_migrator_apply, and GF_ERR_SCHEMA_DRIFT when the
+ * database was changed by others meanwhile, or its schema cannot be copied.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_prove(gf_migrator* migrator, const gf_migration_goal* goal, uint32_t in_place);
+
+/**
+ * Starts to read how each migration stands, for gf_migrator_entry.
+ *
+ * Errors: as gf_migrator_plan.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_status(gf_migrator* migrator);
+
+/**
+ * Starts to check the files: names, order, syntax, what locks or cannot be undone; and with a URL against the database:
+ * edits, missing files, drift. What is wrong is counted in gf_migrator_info and told in the report.
+ *
+ * Errors: as gf_migrator_plan.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_validate(gf_migrator* migrator);
+
+/**
+ * Starts to run every migration up, down and up on a scratch database of the URL's kind (without one: SQLite), and
+ * reports those that do not come back to the same schema.
+ *
+ * Errors: as gf_migrator_plan.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_round_trip(gf_migrator* migrator);
+
+/**
+ * Starts to record every migration up to a version as applied without running it: for a database that has that schema
+ * already and no records.
+ *
+ * version: of a file; at least 1.
+ *
+ * Errors: as gf_migrator_plan. The work's statuses: GF_ERR_NOT_FOUND, GF_ERR_WRONG_STATE (there are records), and those
+ * of gf_migrator_apply.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_baseline(gf_migrator* migrator, int64_t version);
+
+/**
+ * Starts to change the record of one migration, and nothing else.
+ *
+ * repair:  gf_migration_repair.
+ * version: at least 1.
+ * reason:  for the record; NULL: none.
+ *
+ * Errors: as gf_migrator_plan. The work's statuses: GF_ERR_NOT_FOUND, GF_ERR_WRONG_STATE, and gf_migrator_apply's.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_repair(gf_migrator* migrator, uint32_t repair, int64_t version, const char* reason);
+
+/**
+ * Starts to write the live schema as a SQL script, the report's member "dump".
+ *
+ * Errors: as gf_migrator_plan.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_dump(gf_migrator* migrator);
+
+/**
+ * Starts to compare the live schema with that of the applied files on a scratch database.
+ *
+ * Errors: as gf_migrator_plan. Differences are counted in gf_migrator_info and told in the report.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_diff(gf_migrator* migrator);
+
+/**
+ * Starts to compare the live schema with that at the end of the last run.
+ *
+ * Errors: as gf_migrator_plan. The work's status is GF_ERR_WRONG_STATE when no run has ended here yet.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_drift(gf_migrator* migrator);
+
+/**
+ * Asks for the running work to be cancelled: it ends with GF_ERR_CANCELLED between two statements, or while it waits
+ * for another runner. Where none runs it does nothing.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_cancel(gf_migrator* migrator);
+
+/**
+ * Takes the next event of the work, and a text with it: the migration's label, and what there is to say, as
+ * "003_users: ...". The next start of a work drops what was not taken.
+ *
+ * out_event: struct_size set by the caller; filled also when the text does not fit.
+ * buffer:    NULL only asks for the text's size, and leaves the event.
+ *
+ * Errors: GF_ERR_WOULD_BLOCK when there is none; GF_ERR_BUFFER_TOO_SMALL, and the event stays; GF_ERR_INVALID_HANDLE;
+ * GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any; one at a time, or each gets some of the events.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_poll(gf_migrator* migrator, gf_migration_event* out_event, char* buffer, uint64_t* size);
+
+/**
+ * Waits until the work is over, however it ends: out_info->status tells.
+ *
+ * timeout_us: at most so long; 0 does not wait; negative is refused.
+ * out_info:   may be NULL; else struct_size set by the caller, and filled when the work is over or the time is.
+ *
+ * Errors: GF_ERR_TIMED_OUT: it still runs. GF_ERR_WRONG_STATE: none was started yet. GF_ERR_INVALID_HANDLE;
+ * GF_ERR_INVALID_ARGUMENT.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: until its timeout.
+ */
+GF_API gf_status gf_migrator_wait(gf_migrator* migrator, int64_t timeout_us, gf_migrator_info* out_info);
+
+/**
+ * Gives what the work found or did as one JSON object; {} while it runs, or when it found nothing to tell.
+ *
+ * Plan, apply, prove, baseline and repair: {"steps": [{"migration", "version", "direction", "file", "reason",
+ * "statements", "drops", "warnings", "done", "duration_us", "locks", "changes", ...}, ...], "warnings", "waited_us",
+ * "check_us", "apply_us", "changes", "unchanged", and where it failed "failure": {"migration", "file", "line",
+ * "column", "statement_number", "statement", "code", "message", "detail", "hint", "advice"}}. Status: {"database",
+ * "highest_applied", "pending", "problems", "migrations": [...]}. Validate and round trip: {"checked", "errors",
+ * "warnings", "drift"}. Dump: {"dump"}. Diff and drift: {"differences": [{"kind", "name", "expected", "found"}, ...]}.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_report_json(gf_migrator* migrator, char* buffer, uint64_t* size);
+
+/**
+ * Tells why the work could not be carried out: the object that gf_last_error_json gives for calls. {} when it could.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_error_json(gf_migrator* migrator, char* buffer, uint64_t* size);
+
+/**
+ * Gives one entry of the status that was read last: versioned migrations by version, then repeatable ones by name.
+ *
+ * index: from 0, below gf_migrator_info's entry_count.
+ *
+ * Errors: GF_ERR_NOT_FOUND: there is no such entry, or the last work was no gf_migrator_status. GF_ERR_INVALID_HANDLE;
+ * GF_ERR_INVALID_ARGUMENT.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_entry(gf_migrator* migrator, uint32_t index, gf_migration_entry* out_entry);
+
+/**
+ * Gives a text of one entry.
+ *
+ * which: gf_migration_text.
+ *
+ * Errors: as gf_migrator_entry; GF_ERR_BUFFER_TOO_SMALL; GF_ERR_UNSUPPORTED (unknown text).
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_migrator_entry_text(gf_migrator* migrator, uint32_t index, uint32_t which, char* buffer,
+                                        uint64_t* size);
+
+/**
+ * Makes the next numbered file of a folder from a template: "004_add_user_preferences.sql" for "add user preferences".
+ *
+ * buffer: receives the file's path. NULL only asks for its size; then, and when it is too small, no file is made.
+ *
+ * Errors: GF_ERR_NOT_FOUND (no such folder); GF_ERR_INVALID_ARGUMENT (a name without letter or digit, or a file in the
+ * folder whose name is none); GF_ERR_ALREADY_EXISTS (a migration of that name); GF_ERR_BUFFER_TOO_SMALL;
+ * GF_ERR_UNAUTHORISED; GF_ERR_DISK_FULL; GF_ERR_IO.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for the reading of the folder and the writing of the file.
+ */
+GF_API gf_status gf_migration_create(const char* folder, const char* name, char* buffer, uint64_t* size);
+
 #ifdef __cplusplus
 }
 #endif

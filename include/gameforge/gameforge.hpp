@@ -643,6 +643,272 @@ inline std::string doctor_json(const Options& options = Options()) {
   return detail::text([given](char* buffer, std::uint64_t* size) { return gf_doctor_json(given, buffer, size); });
 }
 
+/** Where a plan of migrations leads. */
+struct MigrationGoal {
+  gf_migration_goal goal = GF_MIGRATION_GOAL_INIT;
+
+  /** Apply what is pending, up to `version` where that is not 0. */
+  static MigrationGoal up(std::int64_t version = 0) { return made(GF_MIGRATION_GOAL_UP, version, 0, false); }
+  /** Undo one migration; cascade: and first what depends on it. */
+  static MigrationGoal rollback(std::int64_t version, bool cascade = false) {
+    return made(GF_MIGRATION_GOAL_ROLLBACK, version, 0, cascade);
+  }
+  /** Undo what was applied after `version`, which stays; 0: all. */
+  static MigrationGoal rollback_to(std::int64_t version) {
+    return made(GF_MIGRATION_GOAL_ROLLBACK_TO, version, 0, false);
+  }
+  /** Undo the last ones. */
+  static MigrationGoal rollback_steps(std::uint32_t steps) {
+    return made(GF_MIGRATION_GOAL_ROLLBACK_STEPS, 0, steps, false);
+  }
+  /** Undo one migration, or with 0 the last, and apply it again. */
+  static MigrationGoal redo(std::int64_t version = 0, bool cascade = false) {
+    return made(GF_MIGRATION_GOAL_REDO, version, 0, cascade);
+  }
+
+ private:
+  static MigrationGoal made(gf_migration_goal_kind kind, std::int64_t version, std::uint32_t steps, bool cascade) {
+    MigrationGoal goal;
+    goal.goal.kind = static_cast<std::uint32_t>(kind);
+    goal.goal.version = version;
+    goal.goal.steps = steps;
+    goal.goal.cascade = cascade ? 1 : 0;
+    return goal;
+  }
+};
+
+/** Which database, which files, and how they are run. The fields are those of gf_migrator_options. */
+struct MigratorOptions {
+  Text url;
+  Text folder;
+  /** Files that the host brings along, name and text, where there is no folder. */
+  std::vector<std::pair<std::string, std::string>> files;
+  /** Values of ${name}, for files that declare it. */
+  std::vector<std::pair<std::string, std::string>> variables;
+  bool allow_out_of_order = false;
+  bool all_or_nothing = false;
+  bool checks = true;
+  Text applied_by;
+  Text tool_version;
+  std::chrono::microseconds lock_wait{0};
+  std::chrono::microseconds lock_timeout{0};
+  std::chrono::microseconds statement_timeout{0};
+  std::uint32_t lock_retries = 0;
+  /** Called before and after each migration (label, direction, moment), on the migrator's thread. False, or what it
+   * throws, ends the run as cancelled; what was applied stays. */
+  std::function<bool(const char*, gf_migration_direction, gf_migration_moment)> hook;
+  /** How long the destructor of a migrator waits for its thread. */
+  std::chrono::microseconds close_timeout = std::chrono::seconds(10);
+};
+
+/** One entry of a status. */
+struct MigrationStatus {
+  gf_migration_state state;
+  std::int64_t version;
+  std::chrono::microseconds duration;
+  std::string label;
+  std::string applied_at;
+  std::string applied_by;
+  std::string origin;
+  std::string detail;
+};
+
+/**
+ * A migrator: one database and one set of files. Move only; closed by its destructor. Each of plan, apply, prove,
+ * read_status, validate, ... starts a work and returns; wait() throws what it failed with.
+ *
+ *     gameforge::MigratorOptions options;
+ *     options.url = "sqlite:game.db";
+ *     options.folder = "migrations";
+ *     gameforge::Migrator migrator(options);
+ *     migrator.apply();
+ *     migrator.wait();
+ */
+class Migrator {
+ public:
+  explicit Migrator(const MigratorOptions& options) : close_timeout_(options.close_timeout) {
+    gf_migrator_options c = GF_MIGRATOR_OPTIONS_INIT;
+    if (options.allow_out_of_order) c.flags |= GF_MIGRATOR_ALLOW_OUT_OF_ORDER;
+    if (options.all_or_nothing) c.flags |= GF_MIGRATOR_ALL_OR_NOTHING;
+    if (!options.checks) c.flags |= GF_MIGRATOR_NO_CHECKS;
+    c.url = options.url.c_str();
+    c.folder = options.folder.c_str();
+    std::vector<const char*> names, texts, variables, values;
+    for (const auto& file : options.files) {
+      names.push_back(file.first.c_str());
+      texts.push_back(file.second.c_str());
+    }
+    for (const auto& variable : options.variables) {
+      variables.push_back(variable.first.c_str());
+      values.push_back(variable.second.c_str());
+    }
+    c.file_names = names.data();
+    c.file_texts = texts.data();
+    c.file_count = static_cast<std::uint32_t>(names.size());
+    c.variable_names = variables.data();
+    c.variable_values = values.data();
+    c.variable_count = static_cast<std::uint32_t>(variables.size());
+    c.applied_by = options.applied_by.c_str();
+    c.tool_version = options.tool_version.c_str();
+    c.lock_wait_us = detail::microseconds(options.lock_wait);
+    c.lock_timeout_us = detail::microseconds(options.lock_timeout);
+    c.statement_timeout_us = detail::microseconds(options.statement_timeout);
+    c.lock_retries = options.lock_retries;
+    if (options.hook) {
+      hook_.reset(new Hook(options.hook));
+      c.hook = &call_hook;
+      c.hook_user_data = hook_.get();
+    }
+    detail::check(gf_migrator_open(&c, &handle_));
+  }
+  Migrator(Migrator&& other) noexcept
+      : handle_(other.handle_), close_timeout_(other.close_timeout_), hook_(std::move(other.hook_)) {
+    other.handle_ = nullptr;
+  }
+  Migrator& operator=(Migrator&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    std::swap(close_timeout_, other.close_timeout_);
+    std::swap(hook_, other.hook_);
+    return *this;
+  }
+  Migrator(const Migrator&) = delete;
+  Migrator& operator=(const Migrator&) = delete;
+  ~Migrator() { end(detail::microseconds(close_timeout_)); }
+
+  /** False when the thread is still ending; the migrator is closed all the same. */
+  bool close(std::chrono::microseconds timeout) {
+    const gf_status status = end(detail::microseconds(timeout));
+    if (status == GF_ERR_TIMED_OUT) return false;
+    detail::check(status);
+    return true;
+  }
+
+  gf_migrator* handle() const noexcept { return handle_; }
+
+  void plan(const MigrationGoal& goal = MigrationGoal()) { detail::check(gf_migrator_plan(handle_, &goal.goal)); }
+  void apply(const MigrationGoal& goal = MigrationGoal()) { detail::check(gf_migrator_apply(handle_, &goal.goal)); }
+  void prove(const MigrationGoal& goal = MigrationGoal(), bool in_place = false) {
+    detail::check(gf_migrator_prove(handle_, &goal.goal, in_place ? 1 : 0));
+  }
+  void read_status() { detail::check(gf_migrator_status(handle_)); }
+  void validate() { detail::check(gf_migrator_validate(handle_)); }
+  void round_trip() { detail::check(gf_migrator_round_trip(handle_)); }
+  void baseline(std::int64_t version) { detail::check(gf_migrator_baseline(handle_, version)); }
+  void repair(gf_migration_repair repair, std::int64_t version, const Text& reason = Text()) {
+    detail::check(gf_migrator_repair(handle_, static_cast<std::uint32_t>(repair), version, reason.c_str()));
+  }
+  void dump() { detail::check(gf_migrator_dump(handle_)); }
+  void diff() { detail::check(gf_migrator_diff(handle_)); }
+  void drift() { detail::check(gf_migrator_drift(handle_)); }
+  void cancel() { detail::check(gf_migrator_cancel(handle_)); }
+
+  /** Takes the next event and its text. False: there is none now. */
+  bool poll(gf_migration_event& event, std::string& event_text) {
+    std::uint64_t size = 0;
+    gf_migration_event empty = GF_MIGRATION_EVENT_INIT;
+    event = empty;
+    gf_status status = gf_migrator_poll(handle_, &event, nullptr, &size);
+    while (status == GF_OK || status == GF_ERR_BUFFER_TOO_SMALL) {
+      event_text.resize(static_cast<std::size_t>(size));
+      status = gf_migrator_poll(handle_, &event, &event_text[0], &size);
+      if (status != GF_OK) continue;  // Another thread took it, or it was replaced by a newer one.
+      event_text.resize(static_cast<std::size_t>(size) - 1);
+      return true;
+    }
+    if (status == GF_ERR_WOULD_BLOCK) return false;
+    detail::check(status);
+    return false;
+  }
+
+  /** Waits until the work is over. False: the time was over first. Throws what the work failed with. */
+  bool wait(std::chrono::microseconds timeout, gf_migrator_info* out_info = nullptr) const {
+    gf_migrator_info info = GF_MIGRATOR_INFO_INIT;
+    const gf_status status = gf_migrator_wait(handle_, detail::microseconds(timeout), &info);
+    if (out_info != nullptr) *out_info = info;
+    if (status == GF_ERR_TIMED_OUT) return false;
+    detail::check(status);
+    if (info.status != GF_OK) {
+      detail::raise(static_cast<gf_status>(info.status), detail::json_member(error_json(), "message").c_str());
+    }
+    return true;
+  }
+
+  /** The same without a limit. */
+  gf_migrator_info wait() const {
+    gf_migrator_info info = GF_MIGRATOR_INFO_INIT;
+    while (!wait(std::chrono::hours(1), &info)) {
+    }
+    return info;
+  }
+
+  std::string report_json() const { return text(gf_migrator_report_json); }
+  std::string error_json() const { return text(gf_migrator_error_json); }
+
+  /** The entries of the status that was read last. */
+  std::vector<MigrationStatus> entries() const {
+    gf_migrator_info info = GF_MIGRATOR_INFO_INIT;
+    detail::check(gf_migrator_wait(handle_, 0, &info));
+    std::vector<MigrationStatus> entries;
+    for (std::uint32_t index = 0; index < info.entry_count; ++index) {
+      gf_migration_entry entry = GF_MIGRATION_ENTRY_INIT;
+      detail::check(gf_migrator_entry(handle_, index, &entry));
+      entries.push_back({static_cast<gf_migration_state>(entry.state), entry.version,
+                         std::chrono::microseconds(entry.duration_us), entry_text(index, GF_MIGRATION_TEXT_LABEL),
+                         entry_text(index, GF_MIGRATION_TEXT_APPLIED_AT),
+                         entry_text(index, GF_MIGRATION_TEXT_APPLIED_BY), entry_text(index, GF_MIGRATION_TEXT_ORIGIN),
+                         entry_text(index, GF_MIGRATION_TEXT_DETAIL)});
+    }
+    return entries;
+  }
+
+  /** Makes the next numbered file of a folder from a template, and gives its path. */
+  static std::string create(const std::string& folder, const std::string& name) {
+    const char* const in = folder.c_str();
+    const char* const what = name.c_str();
+    return detail::text(
+        [in, what](char* buffer, std::uint64_t* size) { return gf_migration_create(in, what, buffer, size); });
+  }
+
+ private:
+  using Hook = std::function<bool(const char*, gf_migration_direction, gf_migration_moment)>;
+
+  // Nothing may be thrown through the library.
+  static gf_status call_hook(void* self, const char* label, std::uint32_t direction, std::uint32_t moment) {
+    try {
+      const bool go_on = (*static_cast<Hook*>(self))(label, static_cast<gf_migration_direction>(direction),
+                                                     static_cast<gf_migration_moment>(moment));
+      return go_on ? GF_OK : GF_ERR_CANCELLED;
+    } catch (...) {
+      return GF_ERR_CANCELLED;
+    }
+  }
+
+  gf_status end(std::int64_t timeout_us) noexcept {
+    if (handle_ == nullptr) return GF_OK;
+    const gf_status status = gf_migrator_close(handle_, timeout_us);
+    if (status == GF_ERR_WRONG_STATE || status == GF_ERR_INVALID_ARGUMENT) return status;  // Still open.
+    handle_ = nullptr;
+    // The hook may still be running on the thread that has not ended in time: what it uses is left to it.
+    if (status == GF_ERR_TIMED_OUT) static_cast<void>(hook_.release());
+    return status;
+  }
+
+  std::string text(gf_status (*call)(gf_migrator*, char*, std::uint64_t*)) const {
+    gf_migrator* const migrator = handle_;
+    return detail::text([migrator, call](char* buffer, std::uint64_t* size) { return call(migrator, buffer, size); });
+  }
+  std::string entry_text(std::uint32_t index, gf_migration_text which) const {
+    gf_migrator* const migrator = handle_;
+    return detail::text([migrator, index, which](char* buffer, std::uint64_t* size) {
+      return gf_migrator_entry_text(migrator, index, static_cast<std::uint32_t>(which), buffer, size);
+    });
+  }
+
+  gf_migrator* handle_ = nullptr;
+  std::chrono::microseconds close_timeout_;
+  std::unique_ptr<Hook> hook_;
+};
+
 }  // namespace gameforge
 
 #endif /* GAMEFORGE_GAMEFORGE_HPP */

@@ -30,6 +30,7 @@ std::string_view name_of(EventType type);
 struct Event {
   EventType type = EventType::started;
   std::string label;            ///< "003_users"; empty where no migration is meant.
+  std::int64_t version = 0;     ///< 0: none, or repeatable.
   std::string direction;        ///< "up", "down".
   std::uint64_t statement = 0;  ///< From 1; of `statements`.
   std::uint64_t statements = 0;
@@ -178,6 +179,9 @@ class Migrator {
   /// The live schema against that at the end of the last run.
   Result<std::vector<SchemaDifference>> drift() const;
 
+  /// The path of the file that create would write now. Errors: those of read_folder; invalid_argument (a name without a
+  /// letter or digit); already_exists.
+  static Result<std::string> next_path(const std::string& folder, std::string_view name, const Clock& clock);
   /// Writes the next numbered file from a template and gives its path. Timestamps where the newest file has one.
   static Result<std::string> create(const std::string& folder, std::string_view name, const Clock& clock);
 

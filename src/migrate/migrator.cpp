@@ -69,6 +69,7 @@ Result<Migrator> Migrator::open(Settings settings) {
   }
   GF_TRY(migrator.migrations_, parse_files(std::move(files)));
   GF_TRY(migrator.order_, order_of(migrator.migrations_));
+  settings.embedded = {};  // Copied; the caller's may go.
   migrator.settings_ = std::move(settings);
   return migrator;
 }
@@ -445,7 +446,7 @@ Result<std::vector<SchemaDifference>> Migrator::drift() const {
   return compare(snapshot->catalog, live);
 }
 
-Result<std::string> Migrator::create(const std::string& folder, std::string_view name, const Clock& clock) {
+Result<std::string> Migrator::next_path(const std::string& folder, std::string_view name, const Clock& clock) {
   std::string plain;
   for (const char c : name) {
     const bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -489,6 +490,11 @@ Result<std::string> Migrator::create(const std::string& folder, std::string_view
   }
   const std::string path = join_path(folder, fmt::format("{}_{}.sql", version, plain));
   if (is_regular_file(path)) return Error{Status::already_exists, fmt::format("{} is there already", shown(path)), {}};
+  return path;
+}
+
+Result<std::string> Migrator::create(const std::string& folder, std::string_view name, const Clock& clock) {
+  GF_TRY(const auto path, next_path(folder, name, clock));
   const std::string text = fmt::format(
       "-- {0}\n"
       "-- Keys that may stand here, each on a line of its own behind `-- gameforge: `: depends, transaction, "

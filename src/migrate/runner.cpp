@@ -127,6 +127,7 @@ void Runner::tell(EventType type, const Step* step, std::uint64_t statement, std
   event.type = type;
   if (step != nullptr) {
     event.label = step->label();
+    event.version = step->record && step->direction == "down" ? step->record->version : step->text().version;
     event.direction = step->direction;
     event.statements = step->section.statements.size();
   }

@@ -22,6 +22,7 @@
 
 using gf::test::FakeModels;
 using gf::test::functions_with;
+using gf::test::TemporaryFolder;
 using gf::test::text_of;
 using nlohmann::json;
 
@@ -773,6 +774,35 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
   options.model_folder_count = 1;
   options.backend_path = GAMEFORGE_FAKE_BACKEND;
 
+  // Two migrators: one whose events nobody has taken, one whose status was read.
+  const TemporaryFolder migrations;
+  const std::string url = "sqlite:" + (migrations / "texts.db");
+  const char* const file_name = "001_users.sql";
+  const char* const file_text =
+      "-- gameforge: up\nCREATE TABLE users (id INTEGER);\n-- gameforge: down\nDROP TABLE users;\n";
+  gf_migrator_options migrator_options = GF_MIGRATOR_OPTIONS_INIT;
+  migrator_options.url = url.c_str();
+  migrator_options.file_names = &file_name;
+  migrator_options.file_texts = &file_text;
+  migrator_options.file_count = 1;
+  gf_migrator* applied = nullptr;
+  gf_migrator* looked_at = nullptr;
+  REQUIRE(gf_migrator_open(&migrator_options, &applied) == GF_OK);
+  REQUIRE(gf_migrator_open(&migrator_options, &looked_at) == GF_OK);
+  REQUIRE(gf_migrator_apply(applied, nullptr) == GF_OK);
+  REQUIRE(gf_migrator_wait(applied, 60'000'000, nullptr) == GF_OK);
+  gf_migration_event migration_event = GF_MIGRATION_EVENT_INIT;
+  for (;;) {  // The first events have no text.
+    std::uint64_t size = 0;
+    REQUIRE(gf_migrator_poll(applied, &migration_event, nullptr, &size) == GF_OK);
+    if (size > 1) break;
+    char nothing = 'x';
+    REQUIRE(gf_migrator_poll(applied, &migration_event, &nothing, &size) == GF_OK);
+  }
+  REQUIRE(gf_migrator_status(looked_at) == GF_OK);
+  REQUIRE(gf_migrator_wait(looked_at, 60'000'000, nullptr) == GF_OK);
+  gf_image_release(reinterpret_cast<gf_image*>(1));  // For the last error again.
+
   auto* engine = open.engine;
   const std::map<std::string, gf::test::TextCall> calls = {
       {"gf_last_error_json", [](char* b, std::uint64_t* s) { return gf_last_error_json(b, s); }},
@@ -788,6 +818,16 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
       {"gf_job_parameters_text",
        [&](char* b, std::uint64_t* s) { return gf_job_parameters_text(engine, &job, 0, b, s); }},
       {"gf_doctor_json", [&](char* b, std::uint64_t* s) { return gf_doctor_json(&options, b, s); }},
+      {"gf_migrator_poll",
+       [&](char* b, std::uint64_t* s) { return gf_migrator_poll(applied, &migration_event, b, s); }},
+      {"gf_migrator_report_json", [=](char* b, std::uint64_t* s) { return gf_migrator_report_json(applied, b, s); }},
+      {"gf_migrator_error_json", [=](char* b, std::uint64_t* s) { return gf_migrator_error_json(applied, b, s); }},
+      {"gf_migrator_entry_text",
+       [=](char* b, std::uint64_t* s) {
+         return gf_migrator_entry_text(looked_at, 0, GF_MIGRATION_TEXT_APPLIED_AT, b, s);
+       }},
+      {"gf_migration_create",
+       [&](char* b, std::uint64_t* s) { return gf_migration_create(migrations.path().c_str(), "a name", b, s); }},
   };
   std::set<std::string> names;
   for (const auto& [name, call] : calls) {
@@ -819,6 +859,8 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
     if (name == "gf_job_id_text") CHECK(size == 33);
   }
   CHECK(names == functions_with("char* buffer, uint64_t* size"));
+  CHECK(gf_migrator_close(applied, 10'000'000) == GF_OK);
+  CHECK(gf_migrator_close(looked_at, 10'000'000) == GF_OK);
   gf_config_release(config);
 }
 

@@ -25,8 +25,10 @@ struct World {
     const std::uint8_t pixel[4] = {1, 2, 3, 255};
     REQUIRE(gf_image_create(1, 1, 4, pixel, &image) == GF_OK);
     REQUIRE(gf_config_load(nullptr, 0, &config) == GF_OK);
+    REQUIRE(gf_migrator_open(&migrator_options, &migrator) == GF_OK);
   }
   ~World() {
+    gf_migrator_close(migrator, 10'000'000);
     gf_engine_close(engine, 10'000'000);
     gf_image_release(image);
     gf_config_release(config);
@@ -37,6 +39,13 @@ struct World {
   gf_engine* engine = nullptr;
   gf_image* image = nullptr;
   gf_config* config = nullptr;
+  gf_migrator* migrator = nullptr;  // Of no database and no files.
+  gf_migrator* out_migrator = nullptr;
+  gf_migrator_options migrator_options = GF_MIGRATOR_OPTIONS_INIT;
+  gf_migration_goal goal = GF_MIGRATION_GOAL_INIT;
+  gf_migrator_info migrator_info = GF_MIGRATOR_INFO_INIT;
+  gf_migration_event migration_event = GF_MIGRATION_EVENT_INIT;
+  gf_migration_entry entry = GF_MIGRATION_ENTRY_INIT;
   gf_job_id job = {1, 2};
   gf_request request = GF_REQUEST_INIT;
   gf_event event = GF_EVENT_INIT;
@@ -106,8 +115,34 @@ const OnHandle<gf_config> config_calls = {
     {"gf_config_release", [](World&, gf_config* c) { return gf_config_release(c); }},
 };
 
+const OnHandle<gf_migrator> migrator_calls = {
+    {"gf_migrator_close", [](World&, gf_migrator* m) { return gf_migrator_close(m, 0); }},
+    {"gf_migrator_plan", [](World& w, gf_migrator* m) { return gf_migrator_plan(m, &w.goal); }},
+    {"gf_migrator_apply", [](World& w, gf_migrator* m) { return gf_migrator_apply(m, &w.goal); }},
+    {"gf_migrator_prove", [](World& w, gf_migrator* m) { return gf_migrator_prove(m, &w.goal, 0); }},
+    {"gf_migrator_status", [](World&, gf_migrator* m) { return gf_migrator_status(m); }},
+    {"gf_migrator_validate", [](World&, gf_migrator* m) { return gf_migrator_validate(m); }},
+    {"gf_migrator_round_trip", [](World&, gf_migrator* m) { return gf_migrator_round_trip(m); }},
+    {"gf_migrator_baseline", [](World&, gf_migrator* m) { return gf_migrator_baseline(m, 1); }},
+    {"gf_migrator_repair",
+     [](World&, gf_migrator* m) { return gf_migrator_repair(m, GF_MIGRATION_ACCEPT_EDIT, 1, nullptr); }},
+    {"gf_migrator_dump", [](World&, gf_migrator* m) { return gf_migrator_dump(m); }},
+    {"gf_migrator_diff", [](World&, gf_migrator* m) { return gf_migrator_diff(m); }},
+    {"gf_migrator_drift", [](World&, gf_migrator* m) { return gf_migrator_drift(m); }},
+    {"gf_migrator_cancel", [](World&, gf_migrator* m) { return gf_migrator_cancel(m); }},
+    {"gf_migrator_poll",
+     [](World& w, gf_migrator* m) { return gf_migrator_poll(m, &w.migration_event, w.text, &w.size); }},
+    {"gf_migrator_wait", [](World& w, gf_migrator* m) { return gf_migrator_wait(m, 0, &w.migrator_info); }},
+    {"gf_migrator_report_json", [](World& w, gf_migrator* m) { return gf_migrator_report_json(m, w.text, &w.size); }},
+    {"gf_migrator_error_json", [](World& w, gf_migrator* m) { return gf_migrator_error_json(m, w.text, &w.size); }},
+    {"gf_migrator_entry", [](World& w, gf_migrator* m) { return gf_migrator_entry(m, 0, &w.entry); }},
+    {"gf_migrator_entry_text",
+     [](World& w, gf_migrator* m) { return gf_migrator_entry_text(m, 0, GF_MIGRATION_TEXT_LABEL, w.text, &w.size); }},
+};
+
 /// Functions for which NULL is a handle that does nothing.
-const std::set<std::string> null_is_allowed = {"gf_engine_close", "gf_image_release", "gf_config_release"};
+const std::set<std::string> null_is_allowed = {"gf_engine_close", "gf_image_release", "gf_config_release",
+                                               "gf_migrator_close"};
 
 template <class Handle>
 std::set<std::string> names_of(const OnHandle<Handle>& calls) {
@@ -143,6 +178,7 @@ void refuse_handles(const OnHandle<Handle>& calls, Handle* stale, std::vector<co
   CHECK(gf_engine_poll(world.engine, &world.event) == GF_ERR_WOULD_BLOCK);
   CHECK(gf_image_describe(world.image, &world.image_info) == GF_OK);
   CHECK(gf_config_read(world.config, &world.options) == GF_OK);
+  CHECK(gf_migrator_wait(world.migrator, 0, nullptr) == GF_ERR_WRONG_STATE);  // None of the calls has started it.
 }
 
 /// One NULL, or one argument that is out of its range.
@@ -322,6 +358,140 @@ const std::vector<Refusal> refusals = {
        return gf_latents_write("/x", w.floats, w.shape);
      }},
     {"gf_doctor_json", "size is NULL", [](World& w) { return gf_doctor_json(nullptr, w.text, nullptr); }},
+    {"gf_migrator_open", "out_migrator is NULL",
+     [](World& w) { return gf_migrator_open(&w.migrator_options, nullptr); }},
+    {"gf_migrator_open", "options is NULL", [](World& w) { return gf_migrator_open(nullptr, &w.out_migrator); }},
+    {"gf_migrator_open", "options->flags is 0x10",
+     [](World& w) {
+       w.migrator_options.flags = 16;
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_migrator_open", "options->file_names is NULL",
+     [](World& w) {
+       w.migrator_options.file_count = 1;
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_open", "options->file_texts[0] is NULL",
+     [](World& w) {
+       const char* name = "001_a.sql";
+       const char* text = nullptr;
+       w.migrator_options.file_count = 1;
+       w.migrator_options.file_names = &name;
+       w.migrator_options.file_texts = &text;
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_open", "options->file_count is not 0",
+     [](World& w) {
+       w.migrator_options.file_count = 1;
+       w.migrator_options.folder = "/nowhere";
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_open", "/nowhere/at/all",
+     [](World& w) {
+       w.migrator_options.folder = "/nowhere/at/all";
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     },
+     GF_ERR_NOT_FOUND},
+    {"gf_migrator_open", "options->folder is empty",
+     [](World& w) {
+       w.migrator_options.folder = "";
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_open", "mysql",
+     [](World& w) {
+       w.migrator_options.url = "mysql://somewhere";
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_open", "options->variable_values is NULL",
+     [](World& w) {
+       const char* name = "a";
+       w.migrator_options.variable_count = 1;
+       w.migrator_options.variable_names = &name;
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_open", "which was there before",
+     [](World& w) {
+       const char* const names[] = {"a", "a"};
+       w.migrator_options.variable_count = 2;
+       w.migrator_options.variable_names = names;
+       w.migrator_options.variable_values = names;
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_open", "options->lock_wait_us is -1",
+     [](World& w) {
+       w.migrator_options.lock_wait_us = -1;
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_open", "options->lock_retries is 17",
+     [](World& w) {
+       w.migrator_options.lock_retries = 17;
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_close", "timeout_us is -1", [](World& w) { return gf_migrator_close(w.migrator, -1); }},
+    {"gf_migrator_plan", "goal->kind is 5",
+     [](World& w) {
+       w.goal.kind = 5;
+       return gf_migrator_plan(w.migrator, &w.goal);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_migrator_apply", "a rollback names one",
+     [](World& w) {
+       w.goal.kind = GF_MIGRATION_GOAL_ROLLBACK;
+       return gf_migrator_apply(w.migrator, &w.goal);
+     }},
+    {"gf_migrator_apply", "goal->steps is 0",
+     [](World& w) {
+       w.goal.kind = GF_MIGRATION_GOAL_ROLLBACK_STEPS;
+       return gf_migrator_apply(w.migrator, &w.goal);
+     }},
+    {"gf_migrator_apply", "goal->steps is 1, which",
+     [](World& w) {
+       w.goal.steps = 1;
+       return gf_migrator_apply(w.migrator, &w.goal);
+     }},
+    {"gf_migrator_apply", "goal->version is -1",
+     [](World& w) {
+       w.goal.version = -1;
+       return gf_migrator_apply(w.migrator, &w.goal);
+     }},
+    {"gf_migrator_apply", "goal->cascade is 2",
+     [](World& w) {
+       w.goal.cascade = 2;
+       return gf_migrator_apply(w.migrator, &w.goal);
+     }},
+    {"gf_migrator_prove", "in_place is 2", [](World& w) { return gf_migrator_prove(w.migrator, nullptr, 2); }},
+    {"gf_migrator_baseline", "version is 0", [](World& w) { return gf_migrator_baseline(w.migrator, 0); }},
+    {"gf_migrator_repair", "repair is 0", [](World& w) { return gf_migrator_repair(w.migrator, 0, 1, nullptr); },
+     GF_ERR_UNSUPPORTED},
+    {"gf_migrator_repair", "version is -5",
+     [](World& w) { return gf_migrator_repair(w.migrator, GF_MIGRATION_MARK_APPLIED, -5, nullptr); }},
+    {"gf_migrator_poll", "out_event is NULL",
+     [](World& w) { return gf_migrator_poll(w.migrator, nullptr, w.text, &w.size); }},
+    {"gf_migrator_poll", "size is NULL",
+     [](World& w) { return gf_migrator_poll(w.migrator, &w.migration_event, w.text, nullptr); }},
+    {"gf_migrator_poll", "no event now",
+     [](World& w) { return gf_migrator_poll(w.migrator, &w.migration_event, w.text, &w.size); }, GF_ERR_WOULD_BLOCK},
+    {"gf_migrator_wait", "timeout_us is -1", [](World& w) { return gf_migrator_wait(w.migrator, -1, nullptr); }},
+    {"gf_migrator_wait", "no work was started", [](World& w) { return gf_migrator_wait(w.migrator, 0, nullptr); },
+     GF_ERR_WRONG_STATE},
+    {"gf_migrator_report_json", "size is NULL",
+     [](World& w) { return gf_migrator_report_json(w.migrator, w.text, nullptr); }},
+    {"gf_migrator_error_json", "size is NULL",
+     [](World& w) { return gf_migrator_error_json(w.migrator, w.text, nullptr); }},
+    {"gf_migrator_entry", "out_entry is NULL", [](World& w) { return gf_migrator_entry(w.migrator, 0, nullptr); }},
+    {"gf_migrator_entry", "index is 0; there are 0 entries",
+     [](World& w) { return gf_migrator_entry(w.migrator, 0, &w.entry); }, GF_ERR_NOT_FOUND},
+    {"gf_migrator_entry_text", "size is NULL",
+     [](World& w) { return gf_migrator_entry_text(w.migrator, 0, 1, w.text, nullptr); }},
+    {"gf_migration_create", "folder is NULL",
+     [](World& w) { return gf_migration_create(nullptr, "a", w.text, &w.size); }},
+    {"gf_migration_create", "name is NULL",
+     [](World& w) { return gf_migration_create("/nowhere", nullptr, w.text, &w.size); }},
+    {"gf_migration_create", "size is NULL",
+     [](World& w) { return gf_migration_create("/nowhere", "a", w.text, nullptr); }},
+    {"gf_migration_create", "/nowhere/at/all",
+     [](World& w) { return gf_migration_create("/nowhere/at/all", "a", w.text, &w.size); }, GF_ERR_NOT_FOUND},
 };
 
 /// Functions that take a struct: called with its first field set to `size`, all else right.
@@ -407,6 +577,41 @@ const std::map<std::string, std::function<gf_status(World&, std::uint32_t)>> siz
        png.struct_size = size;
        return gf_image_write_png(w.image, &png, "/nowhere/at/all.png");
      }},
+    {"gf_migrator_open",
+     [](World& w, std::uint32_t size) {
+       w.migrator_options.struct_size = size;
+       return gf_migrator_open(&w.migrator_options, &w.out_migrator);
+     }},
+    {"gf_migrator_plan",
+     [](World& w, std::uint32_t size) {
+       w.goal.struct_size = size;
+       return gf_migrator_plan(w.migrator, &w.goal);
+     }},
+    {"gf_migrator_apply",
+     [](World& w, std::uint32_t size) {
+       w.goal.struct_size = size;
+       return gf_migrator_apply(w.migrator, &w.goal);
+     }},
+    {"gf_migrator_prove",
+     [](World& w, std::uint32_t size) {
+       w.goal.struct_size = size;
+       return gf_migrator_prove(w.migrator, &w.goal, 0);
+     }},
+    {"gf_migrator_poll",
+     [](World& w, std::uint32_t size) {
+       w.migration_event.struct_size = size;
+       return gf_migrator_poll(w.migrator, &w.migration_event, w.text, &w.size);
+     }},
+    {"gf_migrator_wait",
+     [](World& w, std::uint32_t size) {
+       w.migrator_info.struct_size = size;
+       return gf_migrator_wait(w.migrator, 0, &w.migrator_info);
+     }},
+    {"gf_migrator_entry",
+     [](World& w, std::uint32_t size) {
+       w.entry.struct_size = size;
+       return gf_migrator_entry(w.migrator, 0, &w.entry);
+     }},
 };
 
 /// Plain reads that cannot fail.
@@ -422,6 +627,7 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   with_image.merge(functions_with("gf_image* const* images"));
   CHECK(names_of(image_calls) == with_image);
   CHECK(names_of(config_calls) == functions_with("gf_config* config"));
+  CHECK(names_of(migrator_calls) == functions_with("gf_migrator* migrator"));
 
   gf_engine* engine = nullptr;
   REQUIRE(gf_engine_open(nullptr, &engine) == GF_OK);
@@ -435,9 +641,13 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   REQUIRE(gf_config_release(config) == GF_OK);
 
   World living;
-  refuse_handles(engine_calls, engine, {living.image, living.config, image, config});
-  refuse_handles(image_calls, image, {living.engine, living.config, engine, config});
-  refuse_handles(config_calls, config, {living.engine, living.image, engine, image});
+  gf_migrator* migrator = nullptr;
+  REQUIRE(gf_migrator_open(&living.migrator_options, &migrator) == GF_OK);
+  REQUIRE(gf_migrator_close(migrator, 0) == GF_OK);
+  refuse_handles(engine_calls, engine, {living.image, living.config, living.migrator, image, config, migrator});
+  refuse_handles(image_calls, image, {living.engine, living.config, living.migrator, engine, config, migrator});
+  refuse_handles(config_calls, config, {living.engine, living.image, living.migrator, engine, image, migrator});
+  refuse_handles(migrator_calls, migrator, {living.engine, living.image, living.config, engine, image, config});
 }
 
 TEST_CASE("every NULL and every value out of its range is refused by name") {
@@ -454,9 +664,13 @@ TEST_CASE("every NULL and every value out of its range is refused by name") {
     CAPTURE(message);
     CHECK(message.find(refusal.named) != std::string::npos);
     CHECK(world.out_image == nullptr);
+    CHECK(world.out_migrator == nullptr);
     covered.insert(refusal.function);
   }
-  covered.merge(std::set<std::string>{"gf_image_release", "gf_config_release"});  // They have nothing but a handle.
+  // They have nothing but a handle.
+  covered.merge(std::set<std::string>{"gf_image_release", "gf_config_release", "gf_migrator_status",
+                                      "gf_migrator_validate", "gf_migrator_round_trip", "gf_migrator_dump",
+                                      "gf_migrator_diff", "gf_migrator_drift", "gf_migrator_cancel"});
   std::set<std::string> declared;
   for (const auto& function : gf::test::declared_functions()) declared.insert(function.name);
   CHECK(declared.size() > 40);
@@ -465,8 +679,10 @@ TEST_CASE("every NULL and every value out of its range is refused by name") {
 
 TEST_CASE("a wrong struct_size is refused by every function that takes a struct") {
   std::set<std::string> with_struct;
-  for (const char* type : {"gf_status_description*", "gf_engine_options*", "gf_event*", "gf_log_record*", "gf_request*",
-                           "gf_job_info*", "gf_image_info*", "gf_key_options*", "gf_png_options*"}) {
+  for (const char* type :
+       {"gf_status_description*", "gf_engine_options*", "gf_event*", "gf_log_record*", "gf_request*", "gf_job_info*",
+        "gf_image_info*", "gf_key_options*", "gf_png_options*", "gf_migrator_options*", "gf_migration_goal*",
+        "gf_migrator_info*", "gf_migration_event*", "gf_migration_entry*"}) {
     with_struct.merge(functions_with(type));
   }
   std::set<std::string> called;
