@@ -90,6 +90,23 @@ std::string readable(const Json& value, int indent) {
   return text;
 }
 
+std::string without_passwords(std::string text) {
+  for (auto at = text.find("://"); at != std::string::npos; at = text.find("://", at)) {
+    at += 3;
+    const auto end = std::min(text.find_first_of(" \t\n", at), text.size());
+    const auto sign = text.rfind('@', end);
+    if (sign == std::string::npos || sign < at) continue;
+    const auto colon = text.find(':', at);
+    if (colon < sign) text.replace(colon + 1, sign - colon - 1, "***");
+  }
+  constexpr std::string_view parameter = "password=";
+  for (auto at = text.find(parameter); at != std::string::npos; at = text.find(parameter, at)) {
+    at += parameter.size();
+    text.replace(at, std::min(text.find_first_of("& \t\n", at), text.size()) - at, "***");
+  }
+  return text;
+}
+
 gf_image_info Image::describe() const {
   gf_image_info info = GF_IMAGE_INFO_INIT;
   check(gf_image_describe(image_, &info));

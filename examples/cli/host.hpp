@@ -22,6 +22,7 @@ using Json = nlohmann::json;
 struct Failure {
   std::uint32_t status = GF_ERR_INTERNAL;  ///< gf_status.
   std::string message;
+  Json details = Json::object();  ///< What --json tells beside the error.
 };
 
 /// Throws the last error of this thread unless `status` is GF_OK.
@@ -38,6 +39,9 @@ void print_json(const Json& value);
 
 /// A JSON value as indented lines for people, each ended by a line feed.
 std::string readable(const Json& value, int indent);
+
+/// A text in which the password of every URL, in front of its @ or as a parameter, is replaced by ***.
+std::string without_passwords(std::string text);
 
 /// A counted image.
 class Image {

@@ -7,23 +7,27 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <sstream>
 #include <string>
+#include <utility>
 
 namespace {
 
 constexpr int group_of(std::uint32_t status) { return static_cast<int>(status / 100); }
 
-int report(const command::Failure& failure, bool json) {
+int report(command::Failure failure, bool json) {
+  failure.message = command::without_passwords(std::move(failure.message));  // It may repeat an argument.
   gf_status_description row = GF_STATUS_DESCRIPTION_INIT;
   const bool known = gf_status_describe(failure.status, &row) == GF_OK;
   const std::string hint = known ? row.hint : "";
   if (json) {
-    command::print_json({{"error",
-                          {{"status", failure.status},
-                           {"name", gf_status_name(failure.status)},
-                           {"message", failure.message},
-                           {"retryable", known && row.retryable != 0},
-                           {"hint", hint}}}});
+    command::Json line = failure.details;
+    line["error"] = {{"status", failure.status},
+                     {"name", gf_status_name(failure.status)},
+                     {"message", failure.message},
+                     {"retryable", known && row.retryable != 0},
+                     {"hint", hint}};
+    command::print_json(line);
   }
   (void)std::fprintf(stderr, "gameforge: %s\n",
                      failure.message.empty() ? gf_status_name(failure.status) : failure.message.c_str());
@@ -49,7 +53,7 @@ int run(command::Chosen& chosen) {
 int parse_and_run(int argc, char** argv) {
   CLI::App app(
       "gameforge generates game assets: 2D sprites and tiles from a prompt, with a diffusion model that runs on this "
-      "machine.",
+      "machine. And it keeps the schema of a game's own database.",
       "gameforge");
   app.set_version_flag("--version", std::string("GameForge ") + gf_version_text());
   app.require_subcommand(1);
@@ -58,24 +62,32 @@ int parse_and_run(int argc, char** argv) {
       "Examples:\n"
       "  gameforge generate \"a red potion\" --out potion.png\n"
       "  gameforge generate \"a golden shield\" --seed 7 --transparent --upscale 8 --out shield.png\n"
+      "  gameforge migrate run --db sqlite:game.db\n"
       "  gameforge doctor\n"
       "\n"
       "`gameforge COMMAND --help` tells of each command. It ends with 0, or with what kind of thing went wrong: 1 the\n"
-      "command line or what it names, 2 cancelled or refused for now, 3 memory or the backend, 4 a file that is not\n"
-      "what it should be, 5 disk or network, 9 a bug of GameForge's.");
+      "command line or what it names, 2 cancelled or refused for now, 3 memory or the backend, 4 a file or a schema\n"
+      "that is not what it should be, 5 disk, network or database, 9 a bug of GameForge's.");
 
   command::Chosen chosen;
   command::add_generate(app, chosen);
   command::add_sheet(app, chosen);
   command::add_model(app, chosen);
+  command::add_migrate(app, chosen);
   command::add_bench(app, chosen);
   command::add_doctor(app, chosen);
   command::add_version(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    // Help and version come this way too, with 0; CLI11's own numbers are all of group 1.
-    return app.exit(error) == 0 ? 0 : group_of(GF_ERR_INVALID_ARGUMENT);
+    // Help and version come this way too, with 0; CLI11's own numbers are all of group 1. It repeats what it did not
+    // understand, which may be a URL in the wrong place.
+    std::ostringstream out;
+    std::ostringstream problem;
+    const bool good = app.exit(error, out, problem) == 0;
+    (void)std::fputs(out.str().c_str(), stdout);
+    (void)std::fputs(command::without_passwords(problem.str()).c_str(), stderr);
+    return good ? 0 : group_of(GF_ERR_INVALID_ARGUMENT);
   }
   command::install_interrupt();
   return run(chosen);

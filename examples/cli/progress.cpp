@@ -43,8 +43,11 @@ void Progress::show(const gf_event& event) {
   }
   const auto filled =
       event.total == 0 ? 0 : std::min<std::uint64_t>(bar_cells * std::uint64_t{event.step} / event.total, bar_cells);
-  auto line = fmt::format("[{}{}] {}", std::string(filled, '#'), std::string(bar_cells - filled, '.'), what);
-  if (line == shown_) return;  // A terminal at the other end of a network pays for every one.
+  say(fmt::format("[{}{}] {}", std::string(filled, '#'), std::string(bar_cells - filled, '.'), what));
+}
+
+void Progress::say(std::string line) {
+  if (!terminal_ || line == shown_) return;  // A terminal at the other end of a network pays for every one.
   // ESC [K clears what a longer line has left.
   (void)std::fprintf(stderr, "\r%s\033[K", line.c_str());
   (void)std::fflush(stderr);

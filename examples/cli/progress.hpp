@@ -15,6 +15,8 @@ class Progress {
   ~Progress() { clear(); }
 
   void show(const gf_event& event);
+  /// Any line.
+  void say(std::string line);
   void clear();
 
  private:

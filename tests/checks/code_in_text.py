@@ -1,6 +1,7 @@
-"""The code in README.md and at the top of the public header compiles: C as C99, C++ as C++17, Python parses.
+"""The code in README.md, in docs/migrations.md and at the top of the public header compiles: C as C99, C++ as C++17,
+Python parses.
 
-Blocks of README.md are fenced as c, cpp or python; each is a whole program. The header's is indented in its first comment.
+Blocks are fenced as c, cpp or python; each is a whole program. The header's is indented in its first comment.
 Usage: code_in_text.py TOP C-COMPILER CXX-COMPILER
 """
 import os
@@ -17,6 +18,9 @@ with open(os.path.join(top, "include/gameforge/gameforge.h"), encoding="utf-8") 
 
 blocks = [(f"README.md, block {i}", language, text) for i, (language, text) in
           enumerate(re.findall(r"^```(c|cpp|python)\n(.*?)^```$", readme, re.M | re.S), 1)]
+with open(os.path.join(top, "docs/migrations.md"), encoding="utf-8") as file:
+    blocks += [(f"docs/migrations.md, block {i}", language, text) for i, (language, text) in
+               enumerate(re.findall(r"^```(c|cpp|python)\n(.*?)^```$", file.read(), re.M | re.S), 1)]
 opening = header[: header.index("*/")]
 used = "\n".join(line[4:] for line in opening.splitlines() if line.startswith(" *     "))
 if not used:

@@ -60,7 +60,9 @@ class Case(unittest.TestCase):
 class Help(Case):
     COMMANDS = (
         ["generate"], ["sheet"], ["model"], ["model", "list"], ["model", "info"], ["bench"], ["bench", "pipeline"],
-        ["doctor"], ["version"],
+        ["doctor"], ["version"], ["migrate"], ["migrate", "run"], ["migrate", "create"], ["migrate", "rollback"],
+        ["migrate", "redo"], ["migrate", "status"], ["migrate", "validate"], ["migrate", "baseline"],
+        ["migrate", "repair"], ["migrate", "dump"], ["migrate", "diff"],
     )
 
     def test_every_command_explains_itself_with_examples(self):
@@ -84,7 +86,12 @@ class Help(Case):
         for arguments in (
             [], ["nosuch"], ["generate"], ["generate", "a", "--nosuch"], ["generate", "a", "--steps", "many"],
             ["generate", "a", "--steps", "-1"], ["generate", "a", "--seed", "1e3"], ["generate", "a", "--seed", "-2"],
-            ["sheet"], ["model"], ["bench"],
+            ["sheet"], ["model"], ["bench"], ["migrate"], ["migrate", "nosuch"], ["migrate", "create"],
+            ["migrate", "run", "--to", "x", "--db", "sqlite:x.db"], ["migrate", "rollback", "--db", "sqlite:x.db"],
+            ["migrate", "rollback", "1", "--to", "2"], ["migrate", "rollback", "--steps", "0", "--db", "sqlite:x.db"],
+            ["migrate", "repair", "--db", "sqlite:x.db"], ["migrate", "baseline"],
+            ["migrate", "repair", "--mark-applied", "1", "--mark-unapplied", "1"],
+            ["migrate", "run", "--prove", "--db", "sqlite:x.db"], ["migrate", "run", "--lock-wait", "-1"],
         ):
             with self.subTest(arguments=arguments):
                 self.bad(1, *arguments)
