@@ -46,6 +46,14 @@ set_target_properties(gf::pg_query PROPERTIES
   INTERFACE_INCLUDE_DIRECTORIES ${PG_QUERY_INCLUDE_DIR}
   INTERFACE_LINK_LIBRARIES "gf_pg_query_guard;Threads::Threads")
 
+# libhiredis-dev: the reader of Redis' protocol. The static archive of Debian is position-independent.
+find_path(HIREDIS_INCLUDE_DIR hiredis/read.h REQUIRED)
+find_library(HIREDIS_ARCHIVE libhiredis.a REQUIRED)
+add_library(gf::hiredis STATIC IMPORTED)
+set_target_properties(gf::hiredis PROPERTIES
+  IMPORTED_LOCATION ${HIREDIS_ARCHIVE}
+  INTERFACE_INCLUDE_DIRECTORIES ${HIREDIS_INCLUDE_DIR})
+
 # libpq-dev: headers alone. The library is opened at run time, only for a PostgreSQL URL.
 find_path(LIBPQ_INCLUDE_DIR libpq-fe.h PATH_SUFFIXES postgresql REQUIRED)
 add_library(gf::libpq_headers INTERFACE IMPORTED)

@@ -127,7 +127,7 @@ install(DIRECTORY models DESTINATION . ${bundle})
 install(FILES LICENSE DESTINATION licenses RENAME gameforge.txt ${bundle})
 # What is compiled in: headers alone, or Debian's static archives.
 install(FILES docs/licenses/boost.txt DESTINATION licenses ${bundle})
-foreach(package libfmt-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libutf8proc-dev libpg-query-dev)
+foreach(package libfmt-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libutf8proc-dev libpg-query-dev libhiredis-dev)
   if(EXISTS /usr/share/doc/${package}/copyright)
     install(FILES /usr/share/doc/${package}/copyright DESTINATION licenses RENAME ${package}.txt ${bundle})
   endif()
