@@ -762,6 +762,19 @@ void MemoryQueue::end(std::uint32_t slot, JobState state, std::int64_t now) {
     let_user_go(user, now);
     return;
   }
+  // Nobody needs the payload any more.
+  const auto texts = node.blob_bytes - node.payload_bytes;
+  if (node.payload_bytes != 0) {
+    std::unique_ptr<char[]> kept(texts == 0 ? nullptr : new (std::nothrow) char[texts]);
+    if (kept || texts == 0) {
+      if (kept) std::copy_n(node.blob.get() + node.payload_bytes, texts, kept.get());
+      node.blob = std::move(kept);
+    } else {
+      std::memmove(node.blob.get(), node.blob.get() + node.payload_bytes, texts);
+    }
+    node.payload_bytes = 0;
+    node.blob_bytes = texts;
+  }
   link(slot, first_finished_, last_finished_);
   if (++finished_ > options_.kept_finished) trim(now);
 }

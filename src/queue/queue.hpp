@@ -85,10 +85,11 @@ enum class CancelOutcome : std::uint32_t {
 /// Which jobs a call means. Every field that is set must fit.
 struct JobFilter {
   JobState state = JobState::dead;
-  std::optional<std::string> user;
-  std::optional<std::string> tag;
-  std::optional<Status> status;               ///< Of dead letters.
-  std::optional<std::int64_t> older_than_us;  ///< In this state (waiting: since its enqueue) for longer than that.
+  std::optional<std::string> user = std::nullopt;
+  std::optional<std::string> tag = std::nullopt;
+  std::optional<Status> status = std::nullopt;  ///< Of dead letters.
+  std::optional<std::int64_t> older_than_us =
+      std::nullopt;  ///< In this state (waiting: since its enqueue) for longer than that.
 };
 
 /// Part of a list. Jobs that are there all the time are listed exactly once, others at most once.

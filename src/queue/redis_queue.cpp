@@ -1,0 +1,825 @@
+#include "queue/redis_queue.hpp"
+
+#include "base/clock.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <deque>
+#include <optional>
+#include <utility>
+
+namespace gf::queue {
+namespace {
+
+using redis::Repeat;
+using redis::Reply;
+
+constexpr std::int64_t year_us = 365LL * 24 * 3600 * 1'000'000;
+// How long an idle worker sleeps at most: 4 waits and 4 looks a minute.
+constexpr std::int64_t longest_sleep_us = 15'000'000;
+// Of a queue that is full, or drains: how often it is looked at again.
+constexpr std::int64_t poll_us = 20'000;
+
+Error shutting_down() { return Error{Status::shutting_down, "the queue is closed", {}}; }
+Error strange(std::string_view what) {
+  return Error{Status::redis_error, fmt::format("the script {} gave what it never should", what), {}};
+}
+Error unknown(const JobId& id) {
+  return Error{Status::not_found, fmt::format("job {} is not in the queue", to_text(id)), {}};
+}
+Error lost(const LeaseKey& key) {
+  return Error{Status::lease_lost, fmt::format("lease {} of job {} is over", key.fencing_token, to_text(key.id)), {}};
+}
+
+std::string number(std::int64_t value) { return fmt::format("{}", value); }
+std::string number(std::uint64_t value) { return fmt::format("{}", value); }
+
+std::string tags_blob(const std::vector<std::string>& tags) {
+  std::string out;
+  for (const auto& tag : tags) {
+    out += static_cast<char>(static_cast<unsigned char>(tag.size()));
+    out += tag;
+  }
+  return out;
+}
+
+std::vector<std::string> tags_of(std::string_view blob) {
+  std::vector<std::string> tags;
+  while (!blob.empty()) {
+    const auto size = std::min<std::size_t>(static_cast<unsigned char>(blob.front()), blob.size() - 1);
+    tags.emplace_back(blob.substr(1, size));
+    blob.remove_prefix(1 + size);
+  }
+  return tags;
+}
+
+std::vector<std::string> filter_arguments(const JobFilter& filter) {
+  return {number(std::uint64_t{static_cast<std::uint32_t>(filter.state)}),
+          filter.user ? "1" : "0",
+          filter.user.value_or(""),
+          filter.tag ? "1" : "0",
+          filter.tag.value_or(""),
+          filter.status ? number(std::int64_t{static_cast<std::int32_t>(*filter.status)}) : "",
+          filter.older_than_us ? number(*filter.older_than_us) : ""};
+}
+
+Priority priority_of(const Reply& reply) {
+  return static_cast<Priority>(std::clamp<std::int64_t>(reply.number(1), 0, lane_count - 1));
+}
+
+JobState state_of(const Reply& reply) {
+  return static_cast<JobState>(std::clamp<std::int64_t>(reply.number(), 0, state_count - 1));
+}
+
+Status status_of(const Reply& reply) {
+  const auto value = static_cast<std::int32_t>(reply.number());
+  return find_status(value) != nullptr ? static_cast<Status>(value) : Status::internal;
+}
+
+Result<JobRecord> record_of(const Reply& reply) {
+  if (reply.items.size() != 30) return strange("get");
+  const auto& of = reply.items;
+  JobRecord record;
+  GF_TRY(record.id, parse_job_id(of[0].text));
+  record.state = state_of(of[1]);
+  record.priority = priority_of(of[2]);
+  record.user = of[3].text;
+  record.payload = of[4].text;
+  record.content_type = of[5].text;
+  record.tags = tags_of(of[6].text);
+  record.idempotency_key = of[7].text;
+  record.retry = {static_cast<std::uint32_t>(of[8].number()), of[9].number(), of[10].number()};
+  record.enqueued_us = of[11].number();
+  record.available_us = of[12].number();
+  record.deadline_us = of[13].number();
+  record.started_us = of[14].number();
+  record.finished_us = of[15].number();
+  record.lease_expires_us = of[16].number();
+  record.fencing_token = static_cast<std::uint64_t>(of[17].number());
+  record.failures = static_cast<std::uint32_t>(of[18].number());
+  record.crashes = static_cast<std::uint32_t>(of[19].number());
+  record.cancel_requested = of[20].number() != 0;
+  record.worker = of[21].text;
+  record.progress = {static_cast<std::uint64_t>(of[22].number()), static_cast<std::uint64_t>(of[23].number()),
+                     of[24].text};
+  record.result = {of[25].text, of[26].text};
+  record.end_status = status_of(of[27]);
+  record.end_message = of[28].text;
+  for (const auto& line : of[29].items) {
+    if (line.items.size() != 7) return strange("get");
+    record.history.push_back({static_cast<std::uint64_t>(line.items[0].number()), line.items[1].number(),
+                              line.items[2].number(),
+                              static_cast<AttemptEnd>(std::clamp<std::int64_t>(line.items[3].number(), 0, 2)),
+                              status_of(line.items[4]), line.items[5].text, line.items[6].text});
+  }
+  return record;
+}
+
+/// What a worker that lost its server should do is to ask again; anything else is for its host.
+bool may_come_back(Status status) {
+  return status == Status::network_error || status == Status::timed_out || status == Status::redis_error;
+}
+
+}  // namespace
+
+struct RedisQueue::Setup {
+  Setup(const QueueOptions& of, std::string_view clock) : options(of) {
+    for (std::size_t at = 0; at < redis_script_count; ++at) {
+      scripts.emplace_back(redis_script(static_cast<RedisScript>(at), of, clock));
+    }
+  }
+  const QueueOptions options;
+  std::deque<redis::Script> scripts;  // A deque, as they cannot be moved.
+};
+
+Result<std::unique_ptr<RedisQueue>> RedisQueue::create(RedisQueueOptions options) {
+  GF_TRYV(check(options.queue));
+  GF_TRYV(check_name("name_space", options.name_space, false));
+  GF_TRYV(check_name("name", options.name, false));
+  for (const auto* name : {&options.name_space, &options.name}) {
+    if (name->find_first_of("{}") != std::string::npos) {
+      return Error{Status::invalid_argument,
+                   fmt::format("{} has a brace, which would cut the hash tag of the queue's keys", *name),
+                   {}};
+    }
+  }
+  GF_TRY(auto client, redis::Client::create(options.url, options.client));
+  GF_TRY(auto waiting, redis::Client::create(options.url, options.client));
+  std::unique_ptr<RedisQueue> queue(new RedisQueue(std::move(options), std::move(client), std::move(waiting)));
+  GF_TRYV(queue->check_server());
+  const auto setup = queue->setup();
+  GF_TRY(const auto opened, queue->run(*setup, RedisScript::open, {}, Repeat::safe));
+  if (opened.items.empty()) return strange("open");
+  if (opened.items[0].text == "version") {
+    return Error{Status::schema_too_new,
+                 fmt::format("the keys of queue {} have schema {}; this version of the library knows {}",
+                             queue->options_.name, opened.items.back().text, redis_schema_version),
+                 {}};
+  }
+  if (opened.items[0].text != "ok") {
+    return Error{Status::wrong_state, fmt::format("the keys of queue {} are no queue's", queue->options_.name), {}};
+  }
+  return queue;
+}
+
+RedisQueue::RedisQueue(RedisQueueOptions options, std::unique_ptr<redis::Client> client,
+                       std::unique_ptr<redis::Client> waiting)
+    : options_(std::move(options)),
+      keys_(redis_keys(options_.name_space, options_.name)),
+      client_(std::move(client)),
+      waiting_(std::move(waiting)),
+      setup_(std::make_shared<Setup>(options_.queue, options_.test_clock)) {}
+
+RedisQueue::~RedisQueue() = default;
+
+Result<void> RedisQueue::check_server() {
+  GF_TRY(const auto info, client_->server_info());
+  int major = 0;
+  int minor = 0;
+  const auto* end = info.version.data() + info.version.size();
+  const auto [dot, error] = std::from_chars(info.version.data(), end, major);
+  if (error == std::errc() && dot != end) (void)std::from_chars(dot + 1, end, minor);
+  if (major < 6 || (major == 6 && minor < 2)) {
+    return Error{Status::unsupported,
+                 fmt::format("{} is Redis {}; 6.2 or later is needed", client_->url().shown(), info.version),
+                 {}};
+  }
+  std::string trouble;
+  if (!info.maxmemory_policy.empty() && info.maxmemory_policy != "noeviction" && info.maxmemory_bytes != 0) {
+    trouble = fmt::format("evicts keys when memory is short (maxmemory-policy {}): leases and jobs can vanish",
+                          info.maxmemory_policy);
+  } else if (info.appendonly == "no") {
+    trouble = info.save.empty() ? "keeps nothing on disk: a restart loses every job"
+                                : "keeps snapshots only: a crash loses the jobs since the last one";
+  } else if (info.appendonly == "yes" && info.appendfsync != "always") {
+    trouble =
+        fmt::format("writes its log with appendfsync {}: a crash can lose the last second and more", info.appendfsync);
+  }
+  if (trouble.empty()) return success();
+  const auto message = fmt::format("{} {}", client_->url().shown(), trouble);
+  if (options_.strict) return Error{Status::unsupported, message, {}};
+  if (options_.log != nullptr && options_.log->enabled(LogLevel::warning)) {
+    options_.log->write(LogLevel::warning, "queue", message);
+  }
+  return success();
+}
+
+std::shared_ptr<RedisQueue::Setup> RedisQueue::setup() const {
+  const std::lock_guard lock(mutex_);
+  return setup_;
+}
+
+std::string RedisQueue::nonce() const { return fmt::format("{:016x}", random_bits()); }
+
+void RedisQueue::log_expired(const Reply& letters) const {
+  if (options_.log == nullptr || !options_.log->enabled(LogLevel::warning)) return;
+  for (const auto& letter : letters.items) {
+    options_.log->write(LogLevel::warning, "queue", fmt::format("dead letter expires: {}", letter.text));
+  }
+}
+
+Result<Reply> RedisQueue::run(Setup& setup, RedisScript script, std::vector<std::string> arguments, Repeat repeat) {
+  redis::ScriptCall call;
+  call.script = &setup.scripts[static_cast<std::size_t>(script)];
+  call.keys.assign(keys_.begin(), keys_.end());
+  call.arguments = std::move(arguments);
+  return client_->run(call, repeat);
+}
+
+// ---- Enqueue --------------------------------------------------------------------------------------------------------
+
+std::vector<Result<Enqueued>> RedisQueue::enqueue_many(std::vector<NewJob> jobs) {
+  std::vector<Result<Enqueued>> answers;
+  answers.reserve(jobs.size());
+  const auto of = setup();
+  // A script touches at most a thousand jobs, and no more than some megabytes.
+  constexpr std::size_t most_jobs = 500;
+  constexpr std::size_t most_bytes = 4 << 20;
+  std::vector<std::string> arguments;
+  std::vector<std::size_t> places;  // In answers, of those that are in arguments.
+  std::size_t bytes = 0;
+  const auto send = [&] {
+    if (places.empty()) return;
+    arguments[0] = number(std::uint64_t{places.size()});
+    auto reply = run(*of, RedisScript::enqueue, std::move(arguments), Repeat::safe);
+    arguments.clear();
+    bytes = 0;
+    for (std::size_t at = 0; at < places.size(); ++at) {
+      auto& answer = answers[places[at]];
+      if (!reply) {
+        answer = reply.error();
+        continue;
+      }
+      if (reply.value().items.size() != places.size() + 1 || reply.value().items[at].items.empty()) {
+        answer = strange("enqueue");
+        continue;
+      }
+      const auto& told = reply.value().items[at].items;
+      const auto& word = told[0].text;
+      if (word == "full") {
+        answer = Error{Status::queue_full, told.at(1).text, {}};
+        continue;
+      }
+      auto id = parse_job_id(told.at(1).text);
+      if (!id) {
+        answer = strange("enqueue");
+      } else if (word == "ok") {
+        answer = Enqueued{id.value(), told.at(2).number() != 0, state_of(told.at(3))};
+      } else if (word == "held") {
+        answer = Error{
+            Status::already_exists,
+            fmt::format("the key is held by job {}, which is {}", to_text(id.value()), name_of(state_of(told.at(3)))),
+            {}};
+      } else {
+        answer = Error{Status::already_exists, fmt::format("job {} is in the queue already", to_text(id.value())), {}};
+      }
+    }
+    if (reply && !reply.value().items.empty()) log_expired(reply.value().items.back());
+    places.clear();
+  };
+  for (auto& job : jobs) {
+    auto fine = check(job, of->options);
+    if (closed_) {
+      answers.emplace_back(shutting_down());
+      continue;
+    }
+    if (fine && job.attachment) {
+      fine = Error{Status::unsupported, "an attachment stays in the process; a queue in Redis takes bytes alone", {}};
+    }
+    if (!fine) {
+      answers.emplace_back(std::move(fine).as_failure());
+      continue;
+    }
+    if (places.size() >= most_jobs || bytes + job.payload.size() > most_bytes) send();
+    if (arguments.empty()) arguments.emplace_back();
+    // The id is made here, so that a repeat of what was lost is the same job.
+    if (job.id.is_nil()) job.id = ids_.make(system_clock().unix_us(), random_bits());
+    bytes += job.payload.size();
+    arguments.push_back(to_text(job.id));
+    arguments.push_back(nonce());
+    arguments.push_back(number(std::uint64_t{static_cast<std::uint32_t>(job.priority)}));
+    arguments.push_back(std::move(job.user));
+    arguments.push_back(std::move(job.payload));
+    arguments.push_back(std::move(job.content_type));
+    arguments.push_back(tags_blob(job.tags));
+    arguments.push_back(std::move(job.idempotency.key));
+    arguments.push_back(number(std::uint64_t{static_cast<std::uint32_t>(job.idempotency.scope)}));
+    arguments.push_back(number(job.idempotency.ttl_us));
+    arguments.push_back(number(std::uint64_t{static_cast<std::uint32_t>(job.idempotency.on_duplicate)}));
+    arguments.push_back(number(job.delay_us));
+    arguments.push_back(job.deadline_us ? number(*job.deadline_us) : std::string());
+    arguments.push_back(number(std::uint64_t{job.retry.max_attempts}));
+    arguments.push_back(number(job.retry.base_us));
+    arguments.push_back(number(job.retry.cap_us));
+    places.push_back(answers.size());
+    answers.emplace_back(strange("enqueue"));
+  }
+  send();
+  return answers;
+}
+
+Result<Enqueued> RedisQueue::enqueue(NewJob job, std::int64_t timeout_us) {
+  if (timeout_us < 0) {
+    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
+  }
+  if (timeout_us == 0) {
+    std::vector<NewJob> one;
+    one.push_back(std::move(job));
+    return std::move(enqueue_many(std::move(one))[0]);
+  }
+  if (job.id.is_nil()) job.id = ids_.make(system_clock().unix_us(), random_bits());
+  const auto until_us = redis::Connection::now_us() + std::min(timeout_us, year_us);
+  for (;;) {
+    std::vector<NewJob> one(1, job);
+    auto answer = std::move(enqueue_many(std::move(one))[0]);
+    const auto left_us = until_us - redis::Connection::now_us();
+    if (answer || answer.error().status != Status::queue_full || left_us <= 0) return answer;
+    // On a list that nobody writes to: the wait ends with close().
+    const auto wait =
+        waiting_->call_blocking({"BLPOP", keys_[static_cast<std::size_t>(RedisKey::wake)] + ":none",
+                                 fmt::format("{:.3f}", static_cast<double>(std::min(left_us, poll_us)) / 1e6)},
+                                poll_us);
+    if (!wait && wait.error().status == Status::shutting_down) return shutting_down();
+  }
+}
+
+// ---- Reserve --------------------------------------------------------------------------------------------------------
+
+Result<std::vector<Lease>> RedisQueue::reserve(const ReserveRequest& request) {
+  if (request.count < 1 || request.count > 1000) {
+    return Error{Status::invalid_argument, fmt::format("count is {}; it must be 1 to 1000", request.count), {}};
+  }
+  if (request.lease_us < 0 || request.lease_us > max_delay_us || (request.timeout_us && *request.timeout_us < 0)) {
+    return Error{Status::invalid_argument,
+                 fmt::format("lease_us is {}, and must be 0 to {}; a timeout must be at least 0", request.lease_us,
+                             max_delay_us),
+                 {}};
+  }
+  GF_TRYV(check_name("worker", request.worker, true));
+  std::optional<std::int64_t> until_us;
+  if (request.timeout_us) until_us = redis::Connection::now_us() + std::min(*request.timeout_us, year_us);
+  const auto over = [&] { return until_us && redis::Connection::now_us() >= *until_us; };
+  for (;;) {
+    if (closed_) return shutting_down();
+    const auto of = setup();
+    const auto lease_us = request.lease_us == 0 ? of->options.lease_us : request.lease_us;
+    auto reply = run(*of, RedisScript::reserve,
+                     {number(std::uint64_t{request.count}), number(lease_us), request.worker}, Repeat::no);
+    if (!reply) {
+      // The client has tried for its own time already, with its pauses. A worker goes on trying.
+      if (!may_come_back(reply.error().status) || over()) return std::move(reply).as_failure();
+      continue;
+    }
+    if (reply.value().items.size() != 5) return strange("reserve");
+    last_take_us_.store(redis::Connection::now_us(), std::memory_order_relaxed);
+    const auto& told = reply.value().items;
+    log_expired(told[4]);
+    std::vector<Lease> leases;
+    leases.reserve(told[3].items.size());
+    for (const auto& item : told[3].items) {
+      if (item.items.size() != 10) return strange("reserve");
+      const auto& field = item.items;
+      Lease lease;
+      GF_TRY(lease.key.id, parse_job_id(field[0].text));
+      lease.key.fencing_token = static_cast<std::uint64_t>(field[1].number());
+      lease.priority = priority_of(field[2]);
+      lease.user = field[3].text;
+      lease.payload = field[4].text;
+      lease.content_type = field[5].text;
+      lease.tags = tags_of(field[6].text);
+      lease.attempt = static_cast<std::uint32_t>(field[7].number()) + 1;
+      lease.enqueued_us = field[8].number();
+      lease.expires_at_us = field[9].number();
+      leases.push_back(std::move(lease));
+    }
+    if (!leases.empty() || over()) return leases;
+    if (told[2].number() != 0) continue;  // More was due than one script does.
+    auto sleep_us = std::min(longest_sleep_us, std::max<std::int64_t>(of->options.lease_us / 2, 1000));
+    if (const auto due_us = told[1].number(); due_us != 0) {
+      sleep_us = std::clamp<std::int64_t>(due_us - told[0].number(), 1000, sleep_us);
+    }
+    if (until_us) sleep_us = std::min(sleep_us, std::max<std::int64_t>(*until_us - redis::Connection::now_us(), 1000));
+    // Milliseconds, rounded up: a wait of 0 would be one without end.
+    const auto wait =
+        waiting_->call_blocking({"BLPOP", keys_[static_cast<std::size_t>(RedisKey::wake)],
+                                 fmt::format("{:.3f}", static_cast<double>((sleep_us + 999) / 1000) / 1e3)},
+                                sleep_us);
+    if (!wait && wait.error().status == Status::shutting_down) return shutting_down();
+    if (!wait && !may_come_back(wait.error().status)) return wait.error();
+  }
+}
+
+// ---- What a holder says ---------------------------------------------------------------------------------------------
+
+Result<Heartbeat> RedisQueue::extend(const LeaseKey& key, std::int64_t lease_us) {
+  if (lease_us < 0 || lease_us > max_delay_us) {
+    return Error{
+        Status::invalid_argument, fmt::format("lease_us is {}; it must be 0 to {}", lease_us, max_delay_us), {}};
+  }
+  const auto of = setup();
+  GF_TRY(const auto reply,
+         run(*of, RedisScript::extend,
+             {to_text(key.id), number(key.fencing_token), number(lease_us == 0 ? of->options.lease_us : lease_us)},
+             Repeat::safe));
+  if (reply.items.empty()) return strange("extend");
+  if (reply.items[0].text != "ok") return lost(key);
+  return Heartbeat{reply.items.at(1).number(), reply.items.at(2).number() != 0};
+}
+
+Result<void> RedisQueue::report_progress(const LeaseKey& key, const Progress& progress) {
+  const auto of = setup();
+  GF_TRY(const auto reply, run(*of, RedisScript::progress,
+                               {to_text(key.id), number(key.fencing_token), number(progress.done),
+                                number(progress.total), cut_message(progress.note)},
+                               Repeat::safe));
+  if (reply.items.empty()) return strange("progress");
+  if (reply.items[0].text != "ok") return lost(key);
+  return success();
+}
+
+std::vector<Result<void>> RedisQueue::complete_many(std::vector<Completion> completions) {
+  std::vector<Result<void>> answers;
+  answers.reserve(completions.size());
+  const auto of = setup();
+  std::vector<std::string> arguments;
+  std::vector<std::size_t> places;
+  const auto send = [&] {
+    if (places.empty()) return;
+    arguments[0] = number(std::uint64_t{places.size()});
+    auto reply = run(*of, RedisScript::complete, std::move(arguments), Repeat::safe);
+    arguments.clear();
+    for (std::size_t at = 0; at < places.size(); ++at) {
+      auto& answer = answers[places[at]];
+      if (!reply) {
+        answer = reply.error();
+      } else if (reply.value().items.size() != places.size()) {
+        answer = strange("complete");
+      } else if (reply.value().items[at].text == "ok") {
+        answer = success();
+      } else {
+        answer = lost(completions[places[at]].key);
+      }
+    }
+    places.clear();
+  };
+  for (auto& completion : completions) {
+    const auto bytes = completion.result.reference.size() + completion.result.bytes.size();
+    if (bytes > of->options.max_result_bytes) {
+      answers.emplace_back(
+          Error{Status::payload_too_large,
+                fmt::format("the result has {} bytes; max_result_bytes is {}", bytes, of->options.max_result_bytes),
+                {}});
+      continue;
+    }
+    if (places.size() >= 500) send();
+    if (arguments.empty()) arguments.emplace_back();
+    arguments.push_back(to_text(completion.key.id));
+    arguments.push_back(number(completion.key.fencing_token));
+    arguments.push_back(nonce());
+    arguments.push_back(std::move(completion.result.reference));
+    arguments.push_back(std::move(completion.result.bytes));
+    places.push_back(answers.size());
+    answers.emplace_back(success());
+  }
+  send();
+  return answers;
+}
+
+Result<void> RedisQueue::complete(const LeaseKey& key, JobResult result) {
+  std::vector<Completion> one;
+  one.push_back({key, std::move(result)});
+  return std::move(complete_many(std::move(one))[0]);
+}
+
+Result<FailOutcome> RedisQueue::fail(const LeaseKey& key, const Failure& failure) {
+  const auto of = setup();
+  const bool retry = failure.action == FailureAction::retry || (failure.action == FailureAction::by_rules &&
+                                                                is_retryable(failure.status, of->options.retry_rules));
+  GF_TRY(const auto reply, run(*of, RedisScript::fail,
+                               {to_text(key.id), number(key.fencing_token), nonce(),
+                                number(std::int64_t{static_cast<std::int32_t>(failure.status)}),
+                                cut_message(failure.message), retry ? "1" : "0", number(random_bits() >> 11)},
+                               Repeat::safe));
+  if (reply.items.empty()) return strange("fail");
+  if (reply.items[0].text != "ok") return lost(key);
+  if (reply.items.size() != 4) return strange("fail");
+  log_expired(reply.items[3]);
+  return FailOutcome{state_of(reply.items[1]), reply.items[2].number()};
+}
+
+Result<FailOutcome> RedisQueue::release(const LeaseKey& key, std::int64_t delay_us) {
+  if (delay_us < 0 || delay_us > max_delay_us) {
+    return Error{
+        Status::invalid_argument, fmt::format("delay_us is {}; it must be 0 to {}", delay_us, max_delay_us), {}};
+  }
+  const auto of = setup();
+  GF_TRY(const auto reply, run(*of, RedisScript::release,
+                               {to_text(key.id), number(key.fencing_token), nonce(), number(delay_us)}, Repeat::safe));
+  if (reply.items.empty()) return strange("release");
+  if (reply.items[0].text != "ok") return lost(key);
+  if (reply.items.size() != 3) return strange("release");
+  log_expired(reply.items[2]);
+  return FailOutcome{state_of(reply.items[1]), delay_us};
+}
+
+// ---- One job, and many ----------------------------------------------------------------------------------------------
+
+Result<CancelOutcome> RedisQueue::cancel(const JobId& id) {
+  const auto of = setup();
+  GF_TRY(const auto reply, run(*of, RedisScript::cancel, {to_text(id)}, Repeat::no));
+  if (reply.items.empty()) return strange("cancel");
+  const auto& word = reply.items[0].text;
+  if (word == "cancelled") return CancelOutcome::cancelled;
+  if (word == "requested") return CancelOutcome::requested;
+  if (word == "over") {
+    return Error{
+        Status::wrong_state, fmt::format("job {} is {}", to_text(id), name_of(state_of(reply.items.at(1)))), {}};
+  }
+  return unknown(id);
+}
+
+Result<JobRecord> RedisQueue::get(const JobId& id) {
+  const auto of = setup();
+  GF_TRY(const auto reply, run(*of, RedisScript::get, {to_text(id)}, Repeat::safe));
+  if (reply.items.empty()) return unknown(id);
+  return record_of(reply);
+}
+
+Result<JobPage> RedisQueue::list(const JobFilter& filter, const std::string& cursor, std::uint32_t limit) {
+  if (limit < 1 || limit > 1000) {
+    return Error{Status::invalid_argument, fmt::format("limit is {}; it must be 1 to 1000", limit), {}};
+  }
+  const auto of = setup();
+  std::vector<std::string> arguments = {cursor, number(std::uint64_t{limit})};
+  for (auto& argument : filter_arguments(filter)) arguments.push_back(std::move(argument));
+  auto reply = run(*of, RedisScript::list, std::move(arguments), Repeat::safe);
+  if (!reply) {
+    if (reply.error().message.find("GFARG") != std::string::npos) {
+      return Error{Status::invalid_argument, "the cursor is none that this queue gave", {}};
+    }
+    return std::move(reply).as_failure();
+  }
+  if (reply.value().items.size() != 2) return strange("list");
+  JobPage page;
+  page.cursor = reply.value().items[0].text;
+  for (const auto& item : reply.value().items[1].items) {
+    GF_TRY(auto record, record_of(item));
+    page.jobs.push_back(std::move(record));
+  }
+  return page;
+}
+
+namespace {
+
+Result<BulkOutcome> bulk_of(Result<Reply> reply, std::string_view what) {
+  if (!reply) {
+    if (reply.error().message.find("GFARG") != std::string::npos) {
+      return Error{Status::invalid_argument, "the cursor is none that this queue gave", {}};
+    }
+    return std::move(reply).as_failure();
+  }
+  if (reply.value().items.size() != 2) return strange(what);
+  return BulkOutcome{static_cast<std::uint64_t>(reply.value().items[1].number()), reply.value().items[0].text};
+}
+
+}  // namespace
+
+Result<BulkOutcome> RedisQueue::purge(const JobFilter& filter, const std::string& cursor) {
+  if (filter.state == JobState::running || static_cast<std::size_t>(filter.state) >= state_count) {
+    return Error{Status::unsupported, "running jobs are cancelled one by one, not purged", {}};
+  }
+  const auto of = setup();
+  std::vector<std::string> arguments = {cursor};
+  for (auto& argument : filter_arguments(filter)) arguments.push_back(std::move(argument));
+  return bulk_of(run(*of, RedisScript::purge, std::move(arguments), Repeat::no), "purge");
+}
+
+Result<void> RedisQueue::requeue(const JobId& id) {
+  const auto of = setup();
+  GF_TRY(const auto reply, run(*of, RedisScript::requeue, {to_text(id)}, Repeat::no));
+  if (reply.items.empty()) return strange("requeue");
+  if (reply.items[0].text == "ok") return success();
+  if (reply.items[0].text == "unknown") return unknown(id);
+  return Error{Status::wrong_state,
+               fmt::format("job {} is {}, and no dead letter", to_text(id), name_of(state_of(reply.items.at(1)))),
+               {}};
+}
+
+Result<BulkOutcome> RedisQueue::requeue_many(const JobFilter& filter, const std::string& cursor) {
+  if (filter.state != JobState::dead) {
+    return Error{Status::invalid_argument, "only dead letters are put back; filter.state must be dead", {}};
+  }
+  const auto of = setup();
+  std::vector<std::string> arguments = {cursor};
+  for (auto& argument : filter_arguments(filter)) arguments.push_back(std::move(argument));
+  return bulk_of(run(*of, RedisScript::requeue_many, std::move(arguments), Repeat::no), "requeue_many");
+}
+
+// ---- The queue as a whole -------------------------------------------------------------------------------------------
+
+Result<void> RedisQueue::set_paused(bool paused) {
+  const auto of = setup();
+  GF_TRYV(run(*of, RedisScript::pause, {paused ? "1" : "0"}, Repeat::safe));
+  return success();
+}
+
+Result<bool> RedisQueue::drain(std::int64_t timeout_us) {
+  if (timeout_us < 0) {
+    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
+  }
+  const auto until_us = redis::Connection::now_us() + std::min(timeout_us, year_us);
+  for (;;) {
+    const auto of = setup();
+    GF_TRY(const auto reply, run(*of, RedisScript::pause, {"1"}, Repeat::safe));
+    if (reply.items.size() != 3) return strange("pause");
+    if (reply.items[0].number() == 0) return true;
+    const auto left_us = until_us - redis::Connection::now_us();
+    if (left_us <= 0) return false;
+    const auto wait = waiting_->call_blocking(
+        {"BLPOP", keys_[static_cast<std::size_t>(RedisKey::wake)] + ":none",
+         fmt::format("{:.3f}", static_cast<double>(std::max<std::int64_t>(std::min(left_us, poll_us), 1000)) / 1e6)},
+        poll_us);
+    if (!wait && wait.error().status == Status::shutting_down) return shutting_down();
+  }
+}
+
+Result<Statistics> RedisQueue::statistics() {
+  const auto of = setup();
+  GF_TRY(const auto reply, run(*of, RedisScript::statistics, {}, Repeat::safe));
+  if (reply.items.size() != 5) return strange("statistics");
+  Statistics out;
+  out.oldest_waiting_us = reply.items[0].number();
+  out.dead = static_cast<std::uint64_t>(reply.items[1].number());
+  out.finished_kept = static_cast<std::uint64_t>(reply.items[2].number());
+  out.users = static_cast<std::uint64_t>(reply.items[3].number());
+  std::int64_t wait_sum_us = 0;
+  std::int64_t run_sum_us = 0;
+  const auto& fields = reply.items[4].items;
+  const auto count_of = [](const Reply& value) {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(value.number(), 0));
+  };
+  const std::array<std::pair<std::string_view, std::uint64_t*>, 19> totals = {{
+      {"accepted", &out.totals.accepted},
+      {"duplicates", &out.totals.duplicates},
+      {"rejected", &out.totals.rejected},
+      {"taken", &out.totals.taken},
+      {"renewed", &out.totals.renewed},
+      {"done", &out.totals.done},
+      {"failed", &out.totals.failed},
+      {"retried", &out.totals.retried},
+      {"released", &out.totals.released},
+      {"recovered", &out.totals.recovered},
+      {"fenced", &out.totals.fenced_off},
+      {"cancelled", &out.totals.cancelled},
+      {"expired", &out.totals.expired},
+      {"died", &out.totals.died},
+      {"dropped", &out.totals.dropped},
+      {"requeued", &out.totals.requeued},
+      {"removed", &out.totals.removed},
+      {"run", &out.running},
+      {"d", &out.delayed},
+  }};
+  for (std::size_t at = 0; at + 1 < fields.size(); at += 2) {
+    const std::string_view name = fields[at].text;
+    const auto& value = fields[at + 1];
+    if (const auto total = std::ranges::find(totals, name, [](const auto& row) { return row.first; });
+        total != totals.end()) {
+      *total->second = count_of(value);
+    } else if (name == "paused") {
+      out.paused = value.text == "1";
+    } else if (name == "db") {
+      out.dead_bytes = count_of(value);
+    } else if (name == "Ws") {
+      wait_sum_us = value.number();
+    } else if (name == "Rs") {
+      run_sum_us = value.number();
+    } else if (name.size() == 2 && name[0] == 'w' && name[1] >= '0' && name[1] <= '2') {
+      out.waiting[static_cast<std::size_t>(name[1] - '0')] = count_of(value);
+    } else if (name.size() == 2 && name[0] == 'b' && name[1] >= '0' && name[1] <= '2') {
+      out.payload_bytes += count_of(value);
+    } else if (name.size() > 1 && (name[0] == 'W' || name[0] == 'R')) {
+      std::size_t bucket = Histogram::bucket_count;
+      const auto* end = name.data() + name.size();
+      if (const auto [stop, error] = std::from_chars(name.data() + 1, end, bucket);
+          error == std::errc() && stop == end) {
+        (name[0] == 'W' ? out.wait : out.run).add_bucket(bucket, count_of(value), 0);
+      }
+    }
+  }
+  out.wait.add_bucket(0, 0, wait_sum_us);
+  out.run.add_bucket(0, 0, run_sum_us);
+  return out;
+}
+
+Result<UserStatistics> RedisQueue::user_statistics(const std::string& user) {
+  GF_TRYV(check_name("user", user, true));
+  UserStatistics out;
+  GF_TRY(const auto running,
+         client_->call({"HGET", keys_[static_cast<std::size_t>(RedisKey::users)], user}, Repeat::safe));
+  out.running = static_cast<std::uint64_t>(std::max<std::int64_t>(running.number(), 0));
+  for (std::size_t lane = 0; lane < lane_count; ++lane) {
+    const auto line = fmt::format("{}{}", lane, user);
+    GF_TRY(const auto waiting, client_->call({"ZLEXCOUNT", keys_[static_cast<std::size_t>(RedisKey::fifo)],
+                                              "[" + line + std::string(1, '\0'), "(" + line + '\1'},
+                                             Repeat::safe));
+    out.waiting += static_cast<std::uint64_t>(std::max<std::int64_t>(waiting.number(), 0));
+  }
+  return out;
+}
+
+Result<EventPage> RedisQueue::events(std::uint64_t after, std::uint32_t limit, std::int64_t timeout_us) {
+  if (timeout_us < 0) {
+    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
+  }
+  const auto until_us = redis::Connection::now_us() + std::min(timeout_us, year_us);
+  for (;;) {
+    const auto of = setup();
+    if (of->options.kept_events == 0) {
+      return Error{Status::unsupported, "kept_events is 0: this queue makes no events", {}};
+    }
+    GF_TRY(const auto reply,
+           run(*of, RedisScript::events, {number(after), number(std::uint64_t{std::max<std::uint32_t>(limit, 1)})},
+               Repeat::safe));
+    if (reply.items.size() != 2) return strange("events");
+    EventPage page;
+    page.next = after;
+    for (const auto& item : reply.items[1].items) {
+      if (item.items.size() != 2 || page.events.size() >= limit) continue;
+      QueueEvent event;
+      event.sequence = static_cast<std::uint64_t>(item.items[0].number());
+      // "type id token status time", as the scripts write it.
+      std::array<std::string_view, 5> words;
+      std::string_view rest = item.items[1].text;
+      for (auto& word : words) {
+        word = rest.substr(0, rest.find(' '));
+        rest.remove_prefix(std::min(rest.size(), word.size() + 1));
+      }
+      const auto value_of = [](std::string_view word) {
+        std::int64_t value = 0;
+        (void)std::from_chars(word.data(), word.data() + word.size(), value);
+        return value;
+      };
+      const auto type = value_of(words[0]);
+      const auto id = parse_job_id(words[1]);
+      if (type < 0 || type >= static_cast<std::int64_t>(event_type_count) || !id) return strange("events");
+      event.type = static_cast<EventType>(type);
+      event.id = id.value();
+      event.fencing_token = static_cast<std::uint64_t>(value_of(words[2]));
+      event.status = static_cast<Status>(value_of(words[3]));
+      event.time_us = value_of(words[4]);
+      page.events.push_back(event);
+    }
+    const auto last = static_cast<std::uint64_t>(std::max<std::int64_t>(reply.items[0].number(), 0));
+    if (!page.events.empty()) {
+      page.missed = page.events.front().sequence - after - 1;
+      page.next = page.events.back().sequence;
+      return page;
+    }
+    if (last > after && limit > 0) {
+      page.missed = last - after;  // All of them are gone.
+      page.next = last;
+      return page;
+    }
+    const auto left_us = until_us - redis::Connection::now_us();
+    if (left_us <= 0 || limit == 0) return page;
+    const auto wait_us = std::min(left_us, longest_sleep_us);
+    const auto wait =
+        waiting_->call_blocking({"XREAD", "COUNT", "1", "BLOCK", number((wait_us + 999) / 1000), "STREAMS",
+                                 keys_[static_cast<std::size_t>(RedisKey::events)], fmt::format("{}-1", after)},
+                                wait_us);
+    if (!wait && (wait.error().status == Status::shutting_down || !may_come_back(wait.error().status))) {
+      return wait.error();
+    }
+  }
+}
+
+Result<bool> RedisQueue::sweep() {
+  const auto of = setup();
+  GF_TRY(const auto reply, run(*of, RedisScript::sweep, {}, Repeat::safe));
+  if (reply.items.size() != 2) return strange("sweep");
+  log_expired(reply.items[1]);
+  return reply.items[0].number() != 0;
+}
+
+Result<void> RedisQueue::configure(const QueueOptions& options) {
+  GF_TRYV(check(options));
+  const auto fresh = std::make_shared<Setup>(options, options_.test_clock);
+  GF_TRYV(run(*fresh, RedisScript::configure, {}, Repeat::safe));
+  const std::lock_guard lock(mutex_);
+  setup_ = fresh;
+  return success();
+}
+
+void RedisQueue::close() {
+  closed_ = true;
+  waiting_->close();
+}
+
+std::int64_t RedisQueue::since_last_take_us() const {
+  const auto last_us = last_take_us_.load(std::memory_order_relaxed);
+  return last_us == 0 ? 0 : redis::Connection::now_us() - last_us;
+}
+
+}  // namespace gf::queue

@@ -1,0 +1,1045 @@
+#include "queue/redis_scripts.hpp"
+
+#include <fmt/format.h>
+
+namespace gf::queue {
+namespace {
+
+// Numbers that become text go through %.0f: Lua's own conversion has 14 digits, and a time in microseconds has 16.
+// Writes come after all checks, so that a refusal, or a server that is out of memory, leaves nothing half done.
+constexpr std::string_view prelude = R"lua(
+local META,JOB,BODY,FIFO,RING,AGE,PAGE,DELAYED,LEASES,ACTIVE,DEADLINES,FINISHED,DEAD,KEYH,KEYX,USERS,PARKED,RATE,WAKE,EVENTS = unpack(KEYS)
+local call = redis.call
+-- Fields of a record.
+local STATE,LANE,USER,ENQ,AVAIL,DEADLINE,STARTED,ENDED,TOKEN,FAILURES,CRASHES,MAXATT,BASE,CAP,CANCEL,WORKER,SEQ,PLEN,KEY,CTYPE,TAGS,PDONE,PTOTAL,PNOTE,ESTATUS,EMSG,HISTORY,RREF,RBYTES,NONCE = 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30
+local S_DELAYED,S_WAITING,S_RUNNING,S_DONE,S_CANCELLED,S_EXPIRED,S_DEAD = 0,1,2,3,4,5,6
+local E_ACCEPTED,E_STARTED,E_RETRIED,E_RELEASED,E_RECOVERED,E_DONE,E_CANCELLED,E_EXPIRED,E_DEAD,E_REQUEUED,E_REMOVED = 0,1,2,3,4,5,6,7,8,9,10
+local P44, P50, P51 = 17592186044416, 1125899906842624, 2251799813685248
+local inc, events, wake = {}, {}, false
+
+local function text(n) return string.format('%.0f', n) end
+local function bump(field, n) inc[field] = (inc[field] or 0) + n end
+local function load(id)
+  local packed = call('HGET', JOB, id)
+  if not packed then return nil end
+  local ok, j = pcall(cmsgpack.unpack, packed)
+  if not ok or type(j) ~= 'table' or #j < NONCE or type(j[STATE]) ~= 'number' then return nil end
+  return j
+end
+local function save(id, j) call('HSET', JOB, id, cmsgpack.pack(j)) end
+local function emit(kind, id, j, status)
+  if O.events > 0 then events[#events + 1] = kind .. ' ' .. id .. ' ' .. text(j[TOKEN]) .. ' ' .. status .. ' ' .. text(T) end
+end
+local function flush()
+  for field, n in pairs(inc) do if n ~= 0 then call('HINCRBY', META, field, n) end end
+  inc = {}
+  if #events > 0 then
+    local last = call('HINCRBY', META, 'ev', #events)
+    for i, e in ipairs(events) do
+      call('XADD', EVENTS, 'MAXLEN', '~', O.events, text(last - #events + i) .. '-1', 'e', e)
+    end
+    events = {}
+  end
+  -- One hint is enough: who takes it passes it on while there is more.
+  if wake and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, '1') end
+  wake = false
+end
+local function bucket(us)
+  if us < 0 then us = 0 end
+  if us > 1099511627776 then us = 1099511627776 end
+  if us < 8 then return us end
+  local e, v = 3, us
+  while v >= 16 do v = math.floor(v / 2); e = e + 1 end
+  return 8 * (e - 2) + v % 8
+end
+local function observe(what, us)
+  us = math.max(us, 0)
+  bump(what .. bucket(us), 1)
+  bump(what .. 's', us)
+end
+
+-- Lanes.
+local function age_score(lane, since) return lane * P51 + (since - P50) end
+local function line(lane, user) return lane .. user .. '\0' end
+local function member_of(id, j) return line(j[LANE], j[USER]) .. string.format('%016.0f%016.0f', j[SEQ], j[AVAIL]) .. id end
+local function head_of(lane, user)
+  local prefix = line(lane, user)
+  return call('ZRANGEBYLEX', FIFO, '[' .. prefix, '(' .. lane .. user .. '\1', 'LIMIT', 0, 1)[1]
+end
+local function since_of(member) return tonumber(string.sub(member, -48, -33)) end
+local function id_of(member) return string.sub(member, -32) end
+local function next_turn(lane) return lane * P44 + call('HINCRBY', META, 'turn', 1) end
+local function make_available(id, j, fresh)
+  if fresh then j[SEQ] = call('HINCRBY', META, 'seq', 1) end
+  j[STATE] = S_WAITING
+  local lane, user = j[LANE], j[USER]
+  local member, lu = member_of(id, j), lane .. user
+  call('ZADD', FIFO, 0, member)
+  local parked = call('ZSCORE', PARKED, user)
+  local ages = parked and PAGE or AGE
+  local had = call('ZSCORE', ages, lu)
+  if not had then
+    call('ZADD', ages, age_score(lane, j[AVAIL]), lu)
+    if not parked then call('ZADD', RING, next_turn(lane), lu) end
+  elseif not fresh and head_of(lane, user) == member then
+    call('ZADD', ages, age_score(lane, j[AVAIL]), lu)
+  end
+  bump('n' .. lane, 1); bump('w' .. lane, 1); bump('b' .. lane, j[PLEN]); bump('wb' .. lane, j[PLEN])
+  wake = true
+end
+local function leave_line(id, j)
+  local lane, user = j[LANE], j[USER]
+  local lu = lane .. user
+  call('ZREM', FIFO, member_of(id, j))
+  local head = head_of(lane, user)
+  local ages = call('ZSCORE', PARKED, user) and PAGE or AGE
+  if head then
+    call('ZADD', ages, age_score(lane, since_of(head)), lu)
+  else
+    call('ZREM', ages, lu)
+    call('ZREM', RING, lu)
+  end
+  bump('n' .. lane, -1); bump('w' .. lane, -1); bump('b' .. lane, -j[PLEN]); bump('wb' .. lane, -j[PLEN])
+end
+local function park(user, till)
+  call('ZADD', PARKED, till, user)
+  for lane = 0, 2 do
+    local lu = lane .. user
+    local age = call('ZSCORE', AGE, lu)
+    if age then
+      call('ZREM', AGE, lu); call('ZREM', RING, lu)
+      call('ZADD', PAGE, age, lu)
+    end
+  end
+end
+local function unpark(user)
+  call('ZREM', PARKED, user)
+  for lane = 0, 2 do
+    local lu = lane .. user
+    local age = call('ZSCORE', PAGE, lu)
+    if age then
+      call('ZREM', PAGE, lu)
+      call('ZADD', AGE, age, lu)
+      call('ZADD', RING, next_turn(lane), lu)
+      wake = true
+    end
+  end
+end
+local function over_limit(user)
+  return O.user_limit > 0 and tonumber(call('HGET', USERS, user) or '0') >= O.user_limit
+end
+local function end_run(id, j)
+  call('ZREM', LEASES, id); call('ZREM', ACTIVE, id)
+  local user = j[USER]
+  if call('HINCRBY', USERS, user, -1) <= 0 then call('HDEL', USERS, user) end
+  -- Who is parked for time as well stays so.
+  if O.user_limit > 0 and call('ZSCORE', PARKED, user) == 'inf' and not over_limit(user) then unpark(user) end
+  bump('run', -1)
+end
+
+local function arm(id, j) if j[DEADLINE] > 0 then call('ZADD', DEADLINES, j[DEADLINE], id) end end
+local function disarm(id, j)
+  if j[STATE] == S_WAITING then
+    leave_line(id, j)
+  elseif j[STATE] == S_DELAYED then
+    call('ZREM', DELAYED, id)
+    bump('n' .. j[LANE], -1); bump('d', -1); bump('b' .. j[LANE], -j[PLEN])
+  end
+  if j[DEADLINE] > 0 then call('ZREM', DEADLINES, id) end
+end
+local function make_delayed(id, j, till)
+  j[STATE] = S_DELAYED; j[AVAIL] = till
+  call('ZADD', DELAYED, till, id)
+  bump('n' .. j[LANE], 1); bump('d', 1); bump('b' .. j[LANE], j[PLEN])
+  -- Whoever sleeps longer than that has to get up earlier.
+  local first = call('ZRANGE', DELAYED, 0, 0)[1]
+  if first == id then wake = true end
+end
+local function drop_key(key) call('HDEL', KEYH, key); call('ZREM', KEYX, key) end
+local function let_key_go(id, j, started)
+  if j[KEY] == '' then return end
+  local held = call('HGET', KEYH, j[KEY])
+  if not held or string.sub(held, 2) ~= id then return end
+  local scope = string.sub(held, 1, 1)
+  if scope == '1' or (scope == '2' and not started) then drop_key(j[KEY]) end
+end
+local function trim()
+  local oldest = call('ZRANGE', FINISHED, 0, 0)[1]
+  if oldest then call('ZREM', FINISHED, oldest); call('HDEL', JOB, oldest) end
+  return oldest
+end
+local function finish(id, j, state)
+  j[STATE] = state; j[ENDED] = T
+  let_key_go(id, j, false)
+  call('HDEL', BODY, id)
+  if state == S_DONE then
+    bump('done', 1); observe('R', T - j[STARTED]); emit(E_DONE, id, j, 0)
+  elseif state == S_CANCELLED then
+    bump('cancelled', 1); emit(E_CANCELLED, id, j, 201)
+  else
+    bump('expired', 1); emit(E_EXPIRED, id, j, 202)
+  end
+  if O.kept == 0 or O.kept_us == 0 then
+    call('HDEL', JOB, id)
+  else
+    save(id, j)
+    call('ZADD', FINISHED, T, id)
+    if call('ZCARD', FINISHED) > O.kept then trim() end
+  end
+end
+local function remove_dead(id, j)
+  call('ZREM', DEAD, id); call('HDEL', JOB, id); call('HDEL', BODY, id)
+  bump('db', -(j and j[PLEN] or 0)); bump('removed', 1)
+  if j then emit(E_REMOVED, id, j, 0) end
+end
+local expired_letters = {}
+local function expire_letter(id)
+  local j = load(id)
+  expired_letters[#expired_letters + 1] = id .. ' status ' .. (j and text(j[ESTATUS]) or '0') .. ', ' .. (j and j[EMSG] or '')
+  remove_dead(id, j)
+end
+local function kill(id, j, status, message)
+  j[STATE] = S_DEAD; j[ENDED] = T; j[DEADLINE] = 0; j[ESTATUS] = status; j[EMSG] = message
+  let_key_go(id, j, false)
+  save(id, j)
+  call('ZADD', DEAD, T, id)
+  bump('db', j[PLEN]); bump('died', 1)
+  emit(E_DEAD, id, j, status)
+  if O.dead_expire == 1 then
+    while (O.max_dead > 0 and call('ZCARD', DEAD) > O.max_dead) or
+          (O.max_dead_bytes > 0 and tonumber(call('HGET', META, 'db') or '0') + (inc['db'] or 0) > O.max_dead_bytes and call('ZCARD', DEAD) > 1) do
+      expire_letter(call('ZRANGE', DEAD, 0, 0)[1])
+    end
+  end
+end
+local function note(j, how, status, message)
+  local h = j[HISTORY]
+  if #h >= O.max_history then table.remove(h, 2) end
+  h[#h + 1] = {j[TOKEN], j[STARTED], T, how, status, j[WORKER], message}
+end
+local function put_back(id, j, delay)
+  end_run(id, j)
+  j[CRASHES] = j[CRASHES] + 1
+  if j[CANCEL] == 1 then finish(id, j, S_CANCELLED); return end
+  if j[CRASHES] >= O.max_crashes then
+    local who = j[WORKER] ~= '' and (', the last one of ' .. j[WORKER]) or ''
+    kill(id, j, 208, 'worker died: ' .. j[CRASHES] .. ' leases ran out or were given back' .. who)
+    return
+  end
+  if delay > 0 then make_delayed(id, j, T + delay) else make_available(id, j, false) end
+  arm(id, j)
+  save(id, j)
+end
+local function held(id, token)
+  local j = load(id)
+  if not j or j[STATE] ~= S_RUNNING or j[TOKEN] ~= token then bump('fenced', 1); return nil, j end
+  return j
+end
+-- A repeat of a call whose answer was lost: it has been carried out.
+local function is_repeat(j, nonce) return j and nonce ~= '' and j[NONCE] == nonce end
+
+local function sweep(budget)
+  local leases = call('ZRANGEBYSCORE', LEASES, '-inf', T, 'WITHSCORES', 'LIMIT', 0, budget)
+  local delayed = call('ZRANGEBYSCORE', DELAYED, '-inf', T, 'WITHSCORES', 'LIMIT', 0, budget)
+  local a, b, left = 1, 1, budget
+  while left > 0 and (leases[a] or delayed[b]) do
+    left = left - 1
+    if delayed[b] and (not leases[a] or tonumber(delayed[b + 1]) <= tonumber(leases[a + 1])) then
+      local id, j = delayed[b], load(delayed[b])
+      b = b + 2
+      call('ZREM', DELAYED, id)
+      if j and j[STATE] == S_DELAYED then
+        bump('n' .. j[LANE], -1); bump('d', -1); bump('b' .. j[LANE], -j[PLEN])
+        make_available(id, j, true)
+        save(id, j)
+      end
+    else
+      local id, j = leases[a], load(leases[a])
+      a = a + 2
+      if j and j[STATE] == S_RUNNING then
+        note(j, 1, 208, 'the lease ran out')
+        bump('recovered', 1)
+        emit(E_RECOVERED, id, j, 208)
+        put_back(id, j, 0)
+      else
+        call('ZREM', LEASES, id); call('ZREM', ACTIVE, id)
+      end
+    end
+  end
+  if left > 0 then
+    for _, id in ipairs(call('ZRANGEBYSCORE', DEADLINES, '-inf', T, 'LIMIT', 0, left)) do
+      left = left - 1
+      local j = load(id)
+      if j and (j[STATE] == S_WAITING or j[STATE] == S_DELAYED) then
+        disarm(id, j)
+        finish(id, j, S_EXPIRED)
+      else
+        call('ZREM', DEADLINES, id)
+      end
+    end
+  end
+  if left > 0 then
+    for _, id in ipairs(call('ZRANGEBYSCORE', FINISHED, '-inf', T - O.kept_us, 'LIMIT', 0, left)) do
+      left = left - 1
+      call('ZREM', FINISHED, id); call('HDEL', JOB, id)
+    end
+  end
+  if left > 0 and O.max_dead_us > 0 then
+    for _, id in ipairs(call('ZRANGEBYSCORE', DEAD, '-inf', T - O.max_dead_us, 'LIMIT', 0, left)) do
+      left = left - 1
+      expire_letter(id)
+    end
+  end
+  if left > 0 then
+    for _, key in ipairs(call('ZRANGEBYSCORE', KEYX, '-inf', T, 'LIMIT', 0, left)) do
+      left = left - 1
+      drop_key(key)
+    end
+  end
+  if left > 0 and O.interval > 0 then
+    local owed = call('ZRANGEBYSCORE', RATE, '-inf', T, 'LIMIT', 0, left)
+    if #owed > 0 then call('ZREM', RATE, unpack(owed)); left = left - #owed end
+  end
+  -- Who is active without a lease would never come back: pages of the active ones, once in a second.
+  local checked = call('HMGET', META, 'orphan_at', 'orphan_rank')
+  if T - tonumber(checked[1] or '0') >= 1000000 then
+    local rank = tonumber(checked[2] or '0')
+    local page = call('ZRANGE', ACTIVE, rank, rank + 99)
+    for _, id in ipairs(page) do
+      if not call('ZSCORE', LEASES, id) then call('ZADD', LEASES, 0, id) end
+    end
+    call('HSET', META, 'orphan_at', text(T), 'orphan_rank', #page < 100 and 0 or rank + 100)
+  end
+  return left <= 0
+end
+local function unpark_due()
+  for _, user in ipairs(call('ZRANGEBYSCORE', PARKED, '-inf', T, 'LIMIT', 0, 100)) do unpark(user) end
+end
+local function next_due()
+  local due = 0
+  for _, key in ipairs({DELAYED, LEASES, DEADLINES, PARKED}) do
+    local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    if first[1] and first[2] ~= 'inf' then
+      local at = tonumber(first[2])
+      if due == 0 or at < due then due = at end
+    end
+  end
+  return due
+end
+-- The lane and user whose turn it is.
+local last_aged, credits
+local function first_in(lane)
+  return call('ZRANGEBYSCORE', RING, lane * P44, '(' .. text((lane + 1) * P44), 'LIMIT', 0, 1)[1]
+end
+local function choose()
+  if O.weighted == 1 then
+    local best, user
+    for lane = 0, 2 do
+      local lu = first_in(lane)
+      if lu and (not best or credits[lane] + O.weights[lane + 1] > credits[best] + O.weights[best + 1]) then
+        best, user = lane, string.sub(lu, 2)
+      end
+    end
+    return best, user, false
+  end
+  local first = call('ZRANGE', RING, 0, 0)[1]
+  if not first then return nil end
+  local lane, user, aged = tonumber(string.sub(first, 1, 1)), string.sub(first, 2), false
+  if last_aged ~= 1 then
+    local due = T
+    local strict = lane
+    for other = strict + 1, 2 do
+      local bound = O.bounds[other + 1]
+      if bound > 0 then
+        local oldest = call('ZRANGEBYSCORE', AGE, other * P51, '(' .. text((other + 1) * P51), 'WITHSCORES', 'LIMIT', 0, 1)
+        if oldest[1] then
+          local at = tonumber(oldest[2]) - other * P51 + P50 + bound
+          if at < due then due = at; lane = other; user = string.sub(oldest[1], 2); aged = true end
+        end
+      end
+    end
+  end
+  return lane, user, aged
+end
+local function charge(user)
+  if O.interval == 0 then return 0 end
+  local latest = T + O.interval * O.burst
+  local full = math.min(tonumber(call('ZSCORE', RATE, user) or '0'), latest)
+  local after = math.max(full, T) + O.interval
+  if after > latest then
+    call('ZADD', RATE, full, user)
+    return after - latest
+  end
+  call('ZADD', RATE, after, user)
+  return 0
+end
+local function take(lease, worker)
+  for _ = 1, 100 do
+    local lane, user, aged = choose()
+    if not lane then return nil end
+    local wait = 0
+    if over_limit(user) then
+      park(user, '+inf')
+    else
+      wait = charge(user)
+      if wait > 0 then park(user, T + wait) end
+      if wait == 0 then
+        local lu = lane .. user
+        if O.weighted == 1 then
+          local total = 0
+          for other = 0, 2 do
+            if first_in(other) then
+              credits[other] = credits[other] + O.weights[other + 1]
+              total = total + O.weights[other + 1]
+            end
+          end
+          credits[lane] = credits[lane] - total
+        else
+          last_aged = aged and 1 or 0
+        end
+        local member = head_of(lane, user)
+        local id = member and id_of(member)
+        local j = id and load(id)
+        if not member then  -- Only a foreign hand leaves a turn without a job.
+          call('ZREM', AGE, lu); call('ZREM', RING, lu)
+        elseif not j or j[STATE] ~= S_WAITING or member_of(id, j) ~= member then
+          call('ZREM', FIFO, member); bump('corrupt', 1)
+          local head = head_of(lane, user)
+          if head then call('ZADD', AGE, age_score(lane, since_of(head)), lu) else call('ZREM', AGE, lu); call('ZREM', RING, lu) end
+        else
+          leave_line(id, j)
+          -- Behind the others, if there is more.
+          if call('ZSCORE', AGE, lu) then call('ZADD', RING, next_turn(lane), lu) end
+          if call('HINCRBY', USERS, user, 1) >= O.user_limit and O.user_limit > 0 then park(user, '+inf') end
+          if j[DEADLINE] > 0 then call('ZREM', DEADLINES, id) end
+          j[STATE] = S_RUNNING; j[TOKEN] = j[TOKEN] + 1; j[STARTED] = T; j[WORKER] = worker
+          if j[TOKEN] == 1 then let_key_go(id, j, true) end
+          save(id, j)
+          call('ZADD', LEASES, T + lease, id); call('ZADD', ACTIVE, T, id)
+          bump('run', 1); bump('taken', 1); observe('W', T - j[AVAIL])
+          emit(E_STARTED, id, j, 0)
+          return id, j
+        end
+      end
+    end
+  end
+  return nil
+end
+local function oldest_of(lane)
+  local best, who
+  for _, ages in ipairs({AGE, PAGE}) do
+    local first = call('ZRANGEBYSCORE', ages, lane * P51, '(' .. text((lane + 1) * P51), 'WITHSCORES', 'LIMIT', 0, 1)
+    if first[1] and (not best or tonumber(first[2]) < best) then best = tonumber(first[2]); who = string.sub(first[1], 2) end
+  end
+  if not who then return nil end
+  local member = head_of(lane, who)
+  return member and id_of(member), member and since_of(member)
+end
+local function fits(j, f)
+  if not j or j[STATE] ~= f.state then return false end
+  if f.user and j[USER] ~= f.user then return false end
+  if f.status and j[ESTATUS] ~= f.status then return false end
+  if f.older then
+    local since = j[STATE] >= S_DONE and j[ENDED] or (j[STATE] == S_RUNNING and j[STARTED] or j[ENQ])
+    if T - since <= f.older then return false end
+  end
+  if f.tag then
+    local at, blob = 1, j[TAGS]
+    while at <= #blob do
+      local n = string.byte(blob, at)
+      if string.sub(blob, at + 1, at + n) == f.tag then return true end
+      at = at + n + 1
+    end
+    return false
+  end
+  return true
+end
+local function filter_of(at)
+  local f = {state = tonumber(ARGV[at])}
+  if ARGV[at + 1] == '1' then f.user = ARGV[at + 2] end
+  if ARGV[at + 3] == '1' then f.tag = ARGV[at + 4] end
+  if ARGV[at + 5] ~= '' then f.status = tonumber(ARGV[at + 5]) end
+  if ARGV[at + 6] ~= '' then f.older = tonumber(ARGV[at + 6]) end
+  return f
+end
+-- Up to `count` ids of a state behind the cursor, and the cursor behind them ('' at the end).
+local function page_of(state, cursor, count)
+  local ids = {}
+  if state == S_WAITING then
+    local found = call('ZRANGEBYLEX', FIFO, cursor == '' and '-' or '(' .. cursor, '+', 'LIMIT', 0, count)
+    for i, member in ipairs(found) do ids[i] = id_of(member) end
+    return ids, #found < count and '' or found[#found]
+  end
+  local key = ({[S_DELAYED] = DELAYED, [S_RUNNING] = ACTIVE, [S_DEAD] = DEAD})[state] or FINISHED
+  local from, after = '-inf', ''
+  if cursor ~= '' then from, after = string.match(cursor, '^([%d%.e+-]+) (%x+)$') end
+  if not from then return redis.error_reply('GFARG the cursor is none that this queue gave') end
+  -- Of one moment there are at most as many as one call ends.
+  local found = call('ZRANGEBYSCORE', key, from, '+inf', 'WITHSCORES', 'LIMIT', 0, count + 1000)
+  local last = ''
+  local i = 1
+  while found[i] and #ids < count do
+    if not (cursor ~= '' and found[i + 1] == from and found[i] <= after) then
+      ids[#ids + 1] = found[i]
+      last = found[i + 1] .. ' ' .. found[i]
+    end
+    i = i + 2
+  end
+  if not found[i] and #found < 2 * (count + 1000) then last = '' end
+  return ids, last
+end
+local function record_reply(id, j, with_body)
+  local history = {}
+  for i, h in ipairs(j[HISTORY]) do
+    history[i] = {h[1], h[2], h[3], h[4], h[5], h[6], h[7]}
+  end
+  local lease = call('ZSCORE', LEASES, id)
+  return {id, j[STATE], j[LANE], j[USER], with_body and (call('HGET', BODY, id) or '') or '', j[CTYPE], j[TAGS], j[KEY],
+    j[MAXATT], j[BASE], j[CAP], j[ENQ], j[AVAIL], j[DEADLINE], j[STARTED], j[ENDED], lease and tonumber(lease) or 0,
+    j[TOKEN], j[FAILURES], j[CRASHES], j[CANCEL], j[WORKER], j[PDONE], j[PTOTAL], j[PNOTE], j[RREF], j[RBYTES],
+    j[ESTATUS], j[EMSG], history}
+end
+)lua";
+
+constexpr std::string_view open_script = R"lua(
+local version = call('HGET', META, 'schema')
+if not version then
+  if call('TYPE', META).ok ~= 'none' and call('HLEN', META) > 0 then return {'foreign', call('TYPE', META).ok} end
+  call('HSET', META, 'schema', SCHEMA)
+  return {'ok'}
+end
+if tonumber(version) == SCHEMA then return {'ok'} end
+return {'version', version}
+)lua";
+
+// n, then for each: id, nonce, lane, user, payload, content type, tags, key, scope, key ttl, on duplicate, delay,
+// deadline ('' for none), max attempts, base, cap.
+constexpr std::string_view enqueue_script = R"lua(
+sweep(16)
+local out = {}
+local counts = call('HMGET', META, 'n0', 'n1', 'n2', 'b0', 'b1', 'b2', 'db')
+local function count(i, field) return tonumber(counts[i] or '0') + (inc[field] or 0) end
+local function lack(lane, bytes)
+  local n, b = count(lane + 1, 'n' .. lane), count(lane + 4, 'b' .. lane)
+  local of = O.lane_depth[lane + 1]
+  local name = 'the lane ' .. ({'high', 'normal', 'low'})[lane + 1]
+  if of[1] > 0 and n >= of[1] then return name .. ' has ' .. text(n) .. ' jobs of at most ' .. text(of[1]), false end
+  if of[2] > 0 and b + bytes > of[2] then return name .. ' has ' .. text(b) .. ' bytes of at most ' .. text(of[2]), false end
+  n = count(1, 'n0') + count(2, 'n1') + count(3, 'n2')
+  b = count(4, 'b0') + count(5, 'b1') + count(6, 'b2')
+  local limit = O.depth[1]
+  if limit > 0 then
+    if lane > 0 then limit = math.max(limit - O.reserved_high, 0) end
+    if n >= limit then return 'the queue has ' .. text(n) .. ' jobs of at most ' .. text(limit), true end
+  end
+  if O.depth[2] > 0 and b + bytes > O.depth[2] then return 'the queue has ' .. text(b) .. ' bytes of at most ' .. text(O.depth[2]), true end
+  return nil
+end
+local function make_room(lane, bytes)
+  if O.dead_expire == 0 then
+    local n = call('ZCARD', DEAD)
+    if O.max_dead > 0 and n >= O.max_dead then return 'the dead letters are full: ' .. text(n) .. ' of at most ' .. text(O.max_dead) .. ' jobs' end
+    local b = count(7, 'db')
+    if O.max_dead_bytes > 0 and b >= O.max_dead_bytes then return 'the dead letters are full: ' .. text(b) .. ' of at most ' .. text(O.max_dead_bytes) .. ' bytes' end
+  end
+  local why, wide = lack(lane, bytes)
+  if not why or O.drop == 0 then return why end
+  local from = wide and 2 or lane
+  local id
+  while true do
+    id = oldest_of(from)
+    if id or from <= lane then break end
+    from = from - 1
+  end
+  local j = id and load(id)
+  if not j then return why end
+  bump('n' .. from, -1); bump('b' .. from, -j[PLEN])
+  local still = lack(lane, bytes)
+  bump('n' .. from, 1); bump('b' .. from, j[PLEN])
+  if still then return still end
+  bump('dropped', 1)
+  disarm(id, j)
+  kill(id, j, 205, 'dropped to make room for a newer job')
+  return nil
+end
+local at = 2
+for _ = 1, tonumber(ARGV[1]) do
+  local id, nonce, lane, user, payload, ctype, tags, key, scope, ttl, on_dup, delay, deadline, maxatt, base, cap = unpack(ARGV, at, at + 15)
+  at = at + 16
+  lane = tonumber(lane); delay = tonumber(delay)
+  local answer
+  local there = load(id)
+  local holder = key ~= '' and call('HGET', KEYH, key)
+  if holder and string.sub(holder, 1, 1) == '0' then
+    local till = call('ZSCORE', KEYX, key)
+    if till and tonumber(till) <= T then drop_key(key); holder = nil end
+  end
+  if there and there[NONCE] == nonce then
+    answer = {'ok', id, 0, there[STATE]}
+  elseif holder then
+    local hid = string.sub(holder, 2)
+    local h = load(hid)
+    bump('duplicates', 1)
+    answer = {on_dup == '0' and 'ok' or 'held', hid, 1, h and h[STATE] or S_DONE}
+  elseif there then
+    answer = {'exists', id}
+  else
+    local late = deadline ~= '' and tonumber(deadline) <= 0
+    local why = not late and make_room(lane, #payload)
+    if not why and key ~= '' and O.max_keys > 0 and call('HLEN', KEYH) >= O.max_keys then
+      why = 'the idempotency keys are full: ' .. text(call('HLEN', KEYH)) .. ' of at most ' .. text(O.max_keys)
+    end
+    if why then
+      bump('rejected', 1)
+      answer = {'full', why}
+    else
+      local till = deadline ~= '' and T + tonumber(deadline) or 0
+      if O.max_age > 0 and (till == 0 or till > T + O.max_age) then till = T + O.max_age end
+      local j = {S_WAITING, lane, user, T, T, till, 0, 0, 0, 0, 0, tonumber(maxatt), tonumber(base), tonumber(cap), 0, '', 0,
+        #payload, key, ctype, tags, 0, 0, '', 0, '', {}, '', '', nonce}
+      if key ~= '' then
+        call('HSET', KEYH, key, scope .. id)
+        if scope == '0' then call('ZADD', KEYX, T + tonumber(ttl), key) end
+      end
+      bump('accepted', 1)
+      emit(E_ACCEPTED, id, j, 0)
+      if late then
+        finish(id, j, S_EXPIRED)
+      else
+        if #payload > 0 then call('HSET', BODY, id, payload) end
+        if delay > 0 then make_delayed(id, j, T + delay) else make_available(id, j, true) end
+        arm(id, j)
+        save(id, j)
+      end
+      answer = {'ok', id, 0, j[STATE]}
+    end
+  end
+  out[#out + 1] = answer
+end
+flush()
+out[#out + 1] = expired_letters
+return out
+)lua";
+
+// count, lease, worker.
+constexpr std::string_view reserve_script = R"lua(
+local more = sweep(64)
+local state = call('HMGET', META, 'paused', 'aged', 'c0', 'c1', 'c2')
+last_aged = tonumber(state[2] or '0')
+credits = {[0] = tonumber(state[3] or '0'), [1] = tonumber(state[4] or '0'), [2] = tonumber(state[5] or '0')}
+local leases = {}
+if state[1] ~= '1' then
+  unpark_due()
+  local aged = last_aged
+  local lease = tonumber(ARGV[2])
+  for _ = 1, tonumber(ARGV[1]) do
+    local id, j = take(lease, ARGV[3])
+    if not id then break end
+    leases[#leases + 1] = {id, j[TOKEN], j[LANE], j[USER], call('HGET', BODY, id) or '', j[CTYPE], j[TAGS], j[FAILURES], j[ENQ], T + lease}
+  end
+  if #leases > 0 then
+    if O.weighted == 1 then
+      call('HSET', META, 'c0', credits[0], 'c1', credits[1], 'c2', credits[2])
+    elseif aged ~= last_aged then
+      call('HSET', META, 'aged', last_aged)
+    end
+  end
+  wake = call('ZCARD', RING) > 0
+end
+local due = next_due()
+flush()
+return {T, due, more and 1 or 0, leases, expired_letters}
+)lua";
+
+// id, token, lease.
+constexpr std::string_view extend_script = R"lua(
+sweep(16)
+local j = held(ARGV[1], tonumber(ARGV[2]))
+if not j then flush(); return {'lost'} end
+local till = T + tonumber(ARGV[3])
+call('ZADD', LEASES, till, ARGV[1])
+bump('renewed', 1)
+flush()
+return {'ok', till, j[CANCEL]}
+)lua";
+
+// id, token, done, total, note.
+constexpr std::string_view progress_script = R"lua(
+sweep(16)
+local j = held(ARGV[1], tonumber(ARGV[2]))
+if not j then flush(); return {'lost'} end
+j[PDONE] = ARGV[3]; j[PTOTAL] = ARGV[4]; j[PNOTE] = ARGV[5]
+save(ARGV[1], j)
+flush()
+return {'ok'}
+)lua";
+
+// n, then for each: id, token, nonce, reference, bytes.
+constexpr std::string_view complete_script = R"lua(
+sweep(16)
+local out = {}
+for i = 0, tonumber(ARGV[1]) - 1 do
+  local id, token, nonce, ref, bytes = unpack(ARGV, 2 + 5 * i, 6 + 5 * i)
+  local j, other = held(id, tonumber(token))
+  if j then
+    j[RREF] = ref; j[RBYTES] = bytes; j[NONCE] = nonce
+    end_run(id, j)
+    finish(id, j, S_DONE)
+    out[#out + 1] = 'ok'
+  elseif is_repeat(other, nonce) then
+    bump('fenced', -1)
+    out[#out + 1] = 'ok'
+  else
+    out[#out + 1] = 'lost'
+  end
+end
+flush()
+return out
+)lua";
+
+// id, token, nonce, status, message, whether it may be retried, a random number from 0 to 2^53 - 1.
+constexpr std::string_view fail_script = R"lua(
+sweep(16)
+local id, nonce, status = ARGV[1], ARGV[3], tonumber(ARGV[4])
+local j, other = held(id, tonumber(ARGV[2]))
+if not j then
+  if is_repeat(other, nonce) then
+    bump('fenced', -1); flush()
+    return {'ok', other[STATE], math.max(other[AVAIL] - T, 0), expired_letters}
+  end
+  flush()
+  return {'lost'}
+end
+note(j, 0, status, ARGV[5])
+j[NONCE] = nonce
+end_run(id, j)
+bump('failed', 1)
+j[FAILURES] = j[FAILURES] + 1
+local wait = 0
+if j[CANCEL] == 1 then
+  finish(id, j, S_CANCELLED)
+elseif ARGV[6] ~= '1' or j[FAILURES] >= j[MAXATT] then
+  kill(id, j, status, ARGV[5])
+else
+  bump('retried', 1)
+  local bound = j[BASE]
+  for _ = 2, j[FAILURES] do
+    if bound >= j[CAP] or bound == 0 then break end
+    bound = bound * 2
+  end
+  bound = math.min(bound, j[CAP])
+  wait = math.min(math.floor((bound + 1) * (tonumber(ARGV[7]) / 9007199254740992)), bound)
+  if wait > 0 then
+    make_delayed(id, j, T + wait)
+  else
+    j[AVAIL] = T
+    make_available(id, j, true)
+  end
+  arm(id, j)
+  save(id, j)
+  emit(E_RETRIED, id, j, status)
+end
+flush()
+return {'ok', j[STATE], wait, expired_letters}
+)lua";
+
+// id, token, nonce, delay.
+constexpr std::string_view release_script = R"lua(
+sweep(16)
+local id, nonce, delay = ARGV[1], ARGV[3], tonumber(ARGV[4])
+local j, other = held(id, tonumber(ARGV[2]))
+if not j then
+  if is_repeat(other, nonce) then
+    bump('fenced', -1); flush()
+    return {'ok', other[STATE], expired_letters}
+  end
+  flush()
+  return {'lost'}
+end
+note(j, 2, 0, '')
+j[NONCE] = nonce
+bump('released', 1)
+emit(E_RELEASED, id, j, 0)
+put_back(id, j, delay)
+flush()
+return {'ok', j[STATE], expired_letters}
+)lua";
+
+// id.
+constexpr std::string_view cancel_script = R"lua(
+sweep(16)
+local id = ARGV[1]
+local j = load(id)
+local answer
+if not j then
+  answer = {'unknown'}
+elseif j[STATE] == S_RUNNING then
+  if j[CANCEL] == 0 then j[CANCEL] = 1; save(id, j) end
+  answer = {'requested'}
+elseif j[STATE] >= S_DONE then
+  answer = {'over', j[STATE]}
+else
+  disarm(id, j)
+  finish(id, j, S_CANCELLED)
+  answer = {'cancelled'}
+end
+flush()
+return answer
+)lua";
+
+// id.
+constexpr std::string_view get_script = R"lua(
+sweep(16)
+local j = load(ARGV[1])
+flush()
+if not j then return {} end
+return record_reply(ARGV[1], j, true)
+)lua";
+
+// cursor, limit, filter.
+constexpr std::string_view list_script = R"lua(
+sweep(16)
+flush()
+local f = filter_of(3)
+local limit = tonumber(ARGV[2])
+local out = {}
+local ids, cursor = page_of(f.state, ARGV[1], limit)
+if ids.err then return ids end
+for _, id in ipairs(ids) do
+  local j = load(id)
+  if fits(j, f) then out[#out + 1] = record_reply(id, j, false) end
+end
+return {cursor, out}
+)lua";
+
+// cursor, filter.
+constexpr std::string_view purge_script = R"lua(
+sweep(16)
+local f = filter_of(2)
+local ids, cursor = page_of(f.state, ARGV[1], 500)
+if ids.err then return ids end
+local changed = 0
+for _, id in ipairs(ids) do
+  local j = load(id)
+  if fits(j, f) then
+    changed = changed + 1
+    if j[STATE] == S_DEAD then
+      remove_dead(id, j)
+    elseif j[STATE] >= S_DONE then
+      call('ZREM', FINISHED, id); call('HDEL', JOB, id)
+    else
+      disarm(id, j)
+      finish(id, j, S_CANCELLED)
+    end
+  end
+end
+flush()
+return {cursor, changed}
+)lua";
+
+constexpr std::string_view revive_functions = R"lua(
+local function revive(id, j)
+  call('ZREM', DEAD, id)
+  bump('db', -j[PLEN]); bump('requeued', 1)
+  j[FAILURES] = 0; j[CRASHES] = 0; j[CANCEL] = 0; j[ENDED] = 0; j[ESTATUS] = 0; j[EMSG] = ''
+  j[AVAIL] = T
+  make_available(id, j, true)
+  save(id, j)
+  emit(E_REQUEUED, id, j, 0)
+end
+)lua";
+
+// id.
+constexpr std::string_view requeue_script = R"lua(
+sweep(16)
+local j = load(ARGV[1])
+local answer
+if not j then
+  answer = {'unknown'}
+elseif j[STATE] ~= S_DEAD then
+  answer = {'state', j[STATE]}
+else
+  revive(ARGV[1], j)
+  answer = {'ok'}
+end
+flush()
+return answer
+)lua";
+
+// cursor, filter.
+constexpr std::string_view requeue_many_script = R"lua(
+sweep(16)
+local f = filter_of(2)
+local ids, cursor = page_of(S_DEAD, ARGV[1], 500)
+if ids.err then return ids end
+local changed = 0
+for _, id in ipairs(ids) do
+  local j = load(id)
+  if fits(j, f) then changed = changed + 1; revive(id, j) end
+end
+flush()
+return {cursor, changed}
+)lua";
+
+// 1 or 0.
+constexpr std::string_view pause_script = R"lua(
+call('HSET', META, 'paused', ARGV[1])
+if ARGV[1] == '0' then wake = true end
+sweep(64)
+flush()
+return {tonumber(call('HGET', META, 'run') or '0'), T, next_due()}
+)lua";
+
+constexpr std::string_view statistics_script = R"lua(
+sweep(16)
+flush()
+local oldest = T
+for lane = 0, 2 do
+  local _, since = oldest_of(lane)
+  if since and since < oldest then oldest = since end
+end
+return {T - oldest, call('ZCARD', DEAD), call('ZCARD', FINISHED), call('HLEN', USERS), call('HGETALL', META)}
+)lua";
+
+// after, limit.
+constexpr std::string_view events_script = R"lua(
+local after = tonumber(ARGV[1])
+local last = tonumber(call('HGET', META, 'ev') or '0')
+local found = call('XRANGE', EVENTS, '(' .. text(after) .. '-1', '+', 'COUNT', ARGV[2])
+local out = {}
+for i, e in ipairs(found) do out[i] = {string.match(e[1], '^%d+'), e[2][2]} end
+return {last, out}
+)lua";
+
+constexpr std::string_view sweep_script = R"lua(
+local more = sweep(500)
+unpark_due()
+flush()
+return {more and 1 or 0, expired_letters}
+)lua";
+
+constexpr std::string_view configure_script = R"lua(
+for _, user in ipairs(call('ZRANGE', PARKED, 0, 999)) do
+  if not over_limit(user) then unpark(user) end
+end
+-- The rest is judged anew by the next takes, some at a time.
+if call('ZCARD', PARKED) > 0 and O.user_limit == 0 then call('ZUNIONSTORE', PARKED, 1, PARKED, 'WEIGHTS', 0) end
+call('HDEL', META, 'aged', 'c0', 'c1', 'c2')
+while call('ZCARD', FINISHED) > O.kept do
+  local some = call('ZRANGE', FINISHED, 0, 499)
+  local over = math.min(#some, call('ZCARD', FINISHED) - O.kept)
+  for i = 1, over do call('ZREM', FINISHED, some[i]); call('HDEL', JOB, some[i]) end
+  break
+end
+wake = true
+flush()
+return {'ok'}
+)lua";
+
+}  // namespace
+
+std::array<std::string, redis_key_count> redis_keys(std::string_view name_space, std::string_view queue) {
+  constexpr std::array<std::string_view, redis_key_count> ends = {
+      "meta",      "job",      "body", "fifo", "ring",       "age",   "parked_age", "delayed", "leases", "active",
+      "deadlines", "finished", "dead", "keys", "key_expiry", "users", "parked",     "rate",    "wake",   "events"};
+  std::array<std::string, redis_key_count> keys;
+  for (std::size_t at = 0; at < keys.size(); ++at) {
+    keys[at] = fmt::format("{{{}:{}}}:{}", name_space, queue, ends[at]);
+  }
+  return keys;
+}
+
+std::string redis_script(RedisScript script, const QueueOptions& options, std::string_view clock) {
+  std::int64_t interval_us = 0;
+  std::uint32_t burst = 0;
+  const auto& lanes = options.lanes;
+  if (lanes.user_start_rate) {
+    if (const auto rate = TokenRate::create(*lanes.user_start_rate)) {
+      interval_us = rate.value().interval_us();
+      burst = rate.value().burst();
+    }
+  }
+  auto source = fmt::format(
+      "local O = {{events={},kept={},kept_us={},max_dead={},max_dead_bytes={},max_dead_us={},dead_expire={},"
+      "max_history={},max_crashes={},user_limit={},interval={},burst={},weighted={},weights={{{},{},{}}},"
+      "bounds={{0,{},{}}},depth={{{},{}}},lane_depth={{{{{},{}}},{{{},{}}},{{{},{}}}}},reserved_high={},max_age={},"
+      "drop={},max_keys={}}}\nlocal SCHEMA = {}\n",
+      options.kept_events, options.kept_finished, options.kept_finished_us, options.max_dead, options.max_dead_bytes,
+      options.max_dead_us, options.dead_overflow == DeadOverflow::expire_oldest ? 1 : 0, max_history,
+      options.max_crashes, lanes.user_running_limit, interval_us, burst, lanes.order == LaneOrder::weighted ? 1 : 0,
+      lanes.weights[0], lanes.weights[1], lanes.weights[2], lanes.normal_max_wait_us, lanes.low_max_wait_us,
+      options.depth.jobs, options.depth.bytes, options.lane_depth[0].jobs, options.lane_depth[0].bytes,
+      options.lane_depth[1].jobs, options.lane_depth[1].bytes, options.lane_depth[2].jobs, options.lane_depth[2].bytes,
+      options.reserved_for_high, options.max_age_us, options.overflow == Overflow::drop_oldest_lowest ? 1 : 0,
+      options.max_idempotency_keys, redis_schema_version);
+  if (clock.empty()) {
+    source += "local time = redis.call('TIME')\nlocal T = tonumber(time[1]) * 1000000 + tonumber(time[2])\n";
+  } else {
+    source += fmt::format("local T = {}\n", clock);
+  }
+  source += prelude;
+  switch (script) {
+    case RedisScript::open:
+      source += open_script;
+      break;
+    case RedisScript::enqueue:
+      source += enqueue_script;
+      break;
+    case RedisScript::reserve:
+      source += reserve_script;
+      break;
+    case RedisScript::extend:
+      source += extend_script;
+      break;
+    case RedisScript::progress:
+      source += progress_script;
+      break;
+    case RedisScript::complete:
+      source += complete_script;
+      break;
+    case RedisScript::fail:
+      source += fail_script;
+      break;
+    case RedisScript::release:
+      source += release_script;
+      break;
+    case RedisScript::cancel:
+      source += cancel_script;
+      break;
+    case RedisScript::get:
+      source += get_script;
+      break;
+    case RedisScript::list:
+      source += list_script;
+      break;
+    case RedisScript::purge:
+      source += purge_script;
+      break;
+    case RedisScript::requeue:
+      source += revive_functions;
+      source += requeue_script;
+      break;
+    case RedisScript::requeue_many:
+      source += revive_functions;
+      source += requeue_many_script;
+      break;
+    case RedisScript::pause:
+      source += pause_script;
+      break;
+    case RedisScript::statistics:
+      source += statistics_script;
+      break;
+    case RedisScript::events:
+      source += events_script;
+      break;
+    case RedisScript::sweep:
+      source += sweep_script;
+      break;
+    case RedisScript::configure:
+      source += configure_script;
+      break;
+  }
+  return source;
+}
+
+}  // namespace gf::queue

@@ -1,0 +1,71 @@
+// The Lua scripts of the queue in Redis, and its keys.
+#pragma once
+
+#include "queue/queue.hpp"
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace gf::queue {
+
+/// Of the keys' layout. A queue that a later version has written is refused.
+inline constexpr int redis_schema_version = 1;
+
+/// Every key of a queue, in the order in which every script gets them. All have the queue's hash tag, so that they lie
+/// in one slot of a cluster; none is built inside a script.
+enum class RedisKey : std::size_t {
+  meta,        ///< Hash: schema version, counters, totals, histograms.
+  job,         ///< Hash: id -> record (MessagePack array; see the prelude).
+  body,        ///< Hash: id -> payload. Gone when the job is over, kept in the dead letters.
+  fifo,        ///< Sorted by text: lane, user, NUL, sequence, since, id: every user's line in every lane.
+  ring,        ///< lane+user -> lane and turn.
+  age,         ///< lane+user -> lane and since when the head of the line waits; of users who may run.
+  parked_age,  ///< The same of parked users.
+  delayed,     ///< id -> time.
+  leases,      ///< id -> end of the lease.
+  active,      ///< id -> taken at. Who is here without a lease is an orphan.
+  deadlines,   ///< id -> time.
+  finished,    ///< id -> ended at.
+  dead,        ///< id -> ended at.
+  keys,        ///< Hash: idempotency key -> scope and holder.
+  key_expiry,  ///< key -> time.
+  users,       ///< Hash: user -> running jobs.
+  parked,      ///< user -> until; infinite: until a job of theirs ends.
+  rate,        ///< user -> when the start rate owes nothing.
+  wake,        ///< List with at most one element while somebody should look: a hint.
+  events,      ///< Stream, whose ids are the events' sequence.
+};
+inline constexpr std::size_t redis_key_count = 20;
+
+std::array<std::string, redis_key_count> redis_keys(std::string_view name_space, std::string_view queue);
+
+enum class RedisScript : std::size_t {
+  open,
+  enqueue,
+  reserve,
+  extend,
+  progress,
+  complete,
+  fail,
+  release,
+  cancel,
+  get,
+  list,
+  purge,
+  requeue,
+  requeue_many,
+  pause,
+  statistics,
+  events,
+  sweep,
+  configure,
+};
+inline constexpr std::size_t redis_script_count = 19;
+
+/// The source with the options as constants: a changed option is another script, and no call has to carry them.
+/// clock: a Lua expression of microseconds since the epoch; empty: the server's TIME, the only one outside tests.
+std::string redis_script(RedisScript script, const QueueOptions& options, std::string_view clock = {});
+
+}  // namespace gf::queue

@@ -1,0 +1,128 @@
+#include "redis_server.hpp"
+
+#include "redis/client.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace gf::test {
+
+bool RedisServer::is_available() {
+  const char* path = std::getenv("PATH");
+  std::string rest = path == nullptr ? "" : path;
+  while (!rest.empty()) {
+    const auto colon = rest.find(':');
+    if (::access((rest.substr(0, colon) + "/redis-server").c_str(), X_OK) == 0) return true;
+    if (colon == std::string::npos) break;
+    rest.erase(0, colon + 1);
+  }
+  return false;
+}
+
+RedisServer::RedisServer(Options options) : options_(std::move(options)) {
+  std::string name = (std::filesystem::temp_directory_path() / "gf-redis-XXXXXX").string();
+  REQUIRE(::mkdtemp(name.data()) != nullptr);
+  folder_ = name;
+  socket_ = folder_ + "/socket";
+  start();
+}
+
+RedisServer::~RedisServer() {
+  if (pid_ > 0) {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+std::string RedisServer::url() const {
+  return options_.port == 0 ? "unix://" + socket_ : "redis://127.0.0.1:" + std::to_string(options_.port);
+}
+
+void RedisServer::start() {
+  REQUIRE(pid_ < 0);
+  std::vector<std::string> words = {"redis-server",
+                                    "--port",
+                                    std::to_string(options_.port),
+                                    "--unixsocket",
+                                    socket_,
+                                    "--bind",
+                                    "127.0.0.1",
+                                    "--dir",
+                                    folder_,
+                                    "--daemonize",
+                                    "no",
+                                    "--save",
+                                    "",
+                                    "--logfile",
+                                    folder_ + "/log"};
+  if (options_.appendfsync_always) {
+    for (const auto* word : {"--appendonly", "yes", "--appendfsync", "always"}) words.emplace_back(word);
+  }
+  words.insert(words.end(), options_.further.begin(), options_.further.end());
+  std::vector<char*> arguments;
+  for (auto& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  const auto parent = ::getpid();
+  pid_ = ::fork();
+  REQUIRE(pid_ >= 0);
+  if (pid_ == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(127);
+    ::execvp(arguments[0], arguments.data());
+    ::_exit(127);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  auto client = redis::Client::create("unix://" + socket_).value();
+  for (;;) {
+    const auto answer = client->call({"PING"});
+    // With a password it refuses, and is there.
+    if (answer || answer.error().status == Status::unauthorised) return;
+    if (std::chrono::steady_clock::now() > deadline) FAIL("redis-server does not answer: " << answer.error().message);
+    int state = 0;
+    if (::waitpid(pid_, &state, WNOHANG) == pid_) FAIL("redis-server ended at its start");
+  }
+}
+
+void RedisServer::stop() {
+  ::kill(pid_, SIGTERM);
+  ::waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+}
+
+void RedisServer::kill() {
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+}
+
+void RedisServer::freeze() { ::kill(pid_, SIGSTOP); }
+void RedisServer::thaw() { ::kill(pid_, SIGCONT); }
+
+std::uint16_t free_port() {
+  const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  REQUIRE(::bind(descriptor, reinterpret_cast<sockaddr*>(&address), size) == 0);
+  REQUIRE(::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  ::close(descriptor);
+  return ntohs(address.sin_port);
+}
+
+}  // namespace gf::test
