@@ -125,9 +125,9 @@ bool may_come_back(Status status) {
 }  // namespace
 
 struct RedisQueue::Setup {
-  Setup(const QueueOptions& of, std::string_view clock) : options(of) {
+  Setup(const QueueOptions& of, const RedisScriptContext& context) : options(of) {
     for (std::size_t at = 0; at < redis_script_count; ++at) {
-      scripts.emplace_back(redis_script(static_cast<RedisScript>(at), of, clock));
+      scripts.emplace_back(redis_script(static_cast<RedisScript>(at), of, context));
     }
   }
   const QueueOptions options;
@@ -169,8 +169,7 @@ RedisQueue::RedisQueue(RedisQueueOptions options, std::unique_ptr<redis::Client>
     : options_(std::move(options)),
       keys_(redis_keys(options_.name_space, options_.name)),
       client_(std::move(client)),
-      waiting_(std::move(waiting)),
-      setup_(std::make_shared<Setup>(options_.queue, options_.test_clock)) {}
+      waiting_(std::move(waiting)) {}
 
 RedisQueue::~RedisQueue() = default;
 
@@ -186,6 +185,8 @@ Result<void> RedisQueue::check_server() {
                  fmt::format("{} is Redis {}; 6.2 or later is needed", client_->url().shown(), info.version),
                  {}};
   }
+  has_flags_ = major >= 7;
+  setup_ = std::make_shared<Setup>(options_.queue, RedisScriptContext{options_.test_clock, has_flags_});
   std::string trouble;
   if (!info.maxmemory_policy.empty() && info.maxmemory_policy != "noeviction" && info.maxmemory_bytes != 0) {
     trouble = fmt::format("evicts keys when memory is short (maxmemory-policy {}): leases and jobs can vanish",
@@ -805,7 +806,7 @@ Result<bool> RedisQueue::sweep() {
 
 Result<void> RedisQueue::configure(const QueueOptions& options) {
   GF_TRYV(check(options));
-  const auto fresh = std::make_shared<Setup>(options, options_.test_clock);
+  const auto fresh = std::make_shared<Setup>(options, RedisScriptContext{options_.test_clock, has_flags_});
   GF_TRYV(run(*fresh, RedisScript::configure, {}, Repeat::safe));
   const std::lock_guard lock(mutex_);
   setup_ = fresh;

@@ -85,6 +85,7 @@ class RedisQueue final : public Queue {
 
   std::shared_ptr<Setup> setup() const;
   Result<redis::Reply> run(Setup& setup, RedisScript script, std::vector<std::string> arguments, redis::Repeat repeat);
+  /// Looks at the server, and makes the scripts for it.
   Result<void> check_server();
   std::string nonce() const;
   void log_expired(const redis::Reply& letters) const;
@@ -94,6 +95,7 @@ class RedisQueue final : public Queue {
   const std::unique_ptr<redis::Client> client_;
   const std::unique_ptr<redis::Client> waiting_;  // For what blocks: closed first, so that what is taken can be ended.
   JobIdMaker ids_;                                // Any thread.
+  bool has_flags_ = false;                        // Set by create(), fixed from then on.
   std::atomic<bool> closed_{false};
   std::atomic<std::int64_t> last_take_us_{0};
   mutable std::mutex mutex_;

@@ -949,7 +949,7 @@ std::array<std::string, redis_key_count> redis_keys(std::string_view name_space,
   return keys;
 }
 
-std::string redis_script(RedisScript script, const QueueOptions& options, std::string_view clock) {
+std::string redis_script(RedisScript script, const QueueOptions& options, const RedisScriptContext& context) {
   std::int64_t interval_us = 0;
   std::uint32_t burst = 0;
   const auto& lanes = options.lanes;
@@ -959,7 +959,10 @@ std::string redis_script(RedisScript script, const QueueOptions& options, std::s
       burst = rate.value().burst();
     }
   }
-  auto source = fmt::format(
+  const bool brings_jobs =
+      script == RedisScript::enqueue || script == RedisScript::requeue || script == RedisScript::requeue_many;
+  std::string source = context.has_flags ? (brings_jobs ? "#!lua\n" : "#!lua flags=allow-oom\n") : "";
+  source += fmt::format(
       "local O = {{events={},kept={},kept_us={},max_dead={},max_dead_bytes={},max_dead_us={},dead_expire={},"
       "max_history={},max_crashes={},user_limit={},interval={},burst={},weighted={},weights={{{},{},{}}},"
       "bounds={{0,{},{}}},depth={{{},{}}},lane_depth={{{{{},{}}},{{{},{}}},{{{},{}}}}},reserved_high={},max_age={},"
@@ -972,10 +975,10 @@ std::string redis_script(RedisScript script, const QueueOptions& options, std::s
       options.lane_depth[1].jobs, options.lane_depth[1].bytes, options.lane_depth[2].jobs, options.lane_depth[2].bytes,
       options.reserved_for_high, options.max_age_us, options.overflow == Overflow::drop_oldest_lowest ? 1 : 0,
       options.max_idempotency_keys, redis_schema_version);
-  if (clock.empty()) {
+  if (context.clock.empty()) {
     source += "local time = redis.call('TIME')\nlocal T = tonumber(time[1]) * 1000000 + tonumber(time[2])\n";
   } else {
-    source += fmt::format("local T = {}\n", clock);
+    source += fmt::format("local T = {}\n", context.clock);
   }
   source += prelude;
   switch (script) {

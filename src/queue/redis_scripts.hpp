@@ -65,7 +65,13 @@ enum class RedisScript : std::size_t {
 inline constexpr std::size_t redis_script_count = 19;
 
 /// The source with the options as constants: a changed option is another script, and no call has to carry them.
-/// clock: a Lua expression of microseconds since the epoch; empty: the server's TIME, the only one outside tests.
-std::string redis_script(RedisScript script, const QueueOptions& options, std::string_view clock = {});
+struct RedisScriptContext {
+  /// A Lua expression of microseconds since the epoch; empty: the server's TIME, the only one outside tests.
+  std::string_view clock = {};
+  /// The server is Redis 7 or later, where a script can say that it may run when memory is short: all that do not bring
+  /// new jobs in do, so that what is in can be ended. On an older server they are refused then, as a whole.
+  bool has_flags = false;
+};
+std::string redis_script(RedisScript script, const QueueOptions& options, const RedisScriptContext& context = {});
 
 }  // namespace gf::queue

@@ -178,8 +178,8 @@ Result<std::vector<Reply>> Client::exchange(std::span<const Command> commands, R
           continue;
         }
       }
-      if (meaning == ReplyError::ask && redirects < max_redirects) {
-        ++redirects;
+      // As often as it takes: a node that still waits for some of the keys answers TRYAGAIN, until the deadline.
+      if (meaning == ReplyError::ask && Connection::now_us() < deadline_us) {
         Url from;
         {
           const std::lock_guard lock(mutex_);

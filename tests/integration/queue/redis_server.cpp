@@ -20,18 +20,6 @@
 
 namespace gf::test {
 
-bool RedisServer::is_available() {
-  const char* path = std::getenv("PATH");
-  std::string rest = path == nullptr ? "" : path;
-  while (!rest.empty()) {
-    const auto colon = rest.find(':');
-    if (::access((rest.substr(0, colon) + "/redis-server").c_str(), X_OK) == 0) return true;
-    if (colon == std::string::npos) break;
-    rest.erase(0, colon + 1);
-  }
-  return false;
-}
-
 RedisServer::RedisServer(Options options) : options_(std::move(options)) {
   std::string name = (std::filesystem::temp_directory_path() / "gf-redis-XXXXXX").string();
   REQUIRE(::mkdtemp(name.data()) != nullptr);

@@ -16,8 +16,6 @@ class RedisServer {
     std::uint16_t port = 0;            ///< 0: a socket in the folder alone.
     std::vector<std::string> further;  ///< Arguments.
   };
-  /// Whether there is a redis-server on this machine.
-  static bool is_available();
 
   RedisServer() : RedisServer(Options()) {}
   explicit RedisServer(Options options);
