@@ -36,7 +36,7 @@ struct Rows {
 /// All that the database said about the last statement that failed.
 struct Failure {
   Status status = Status::database_error;
-  std::string code;     ///< SQLSTATE ("42601"), or the name of SQLite's extended code ("SQLITE_BUSY").
+  std::string code;     ///< SQLSTATE ("42601"), or SQLite's code and its extended number ("SQLITE_BUSY (5)").
   std::string message;  ///< The database's own sentence.
   std::string detail;
   std::string hint;

@@ -16,7 +16,7 @@ namespace {
 using gf::migrate::Goal;
 
 int finish(const gf::Result<void>& result, const gf::migrate::Report& report) {
-  gf::Json out = gf::migrate::to_json(report);
+  gf::Json out = gf::Json::parse(gf::migrate::to_json(report));
   if (!result)
     out["error"] = {{"status", static_cast<int>(result.error().status)}, {"message", result.error().message}};
   std::printf("%s\n", gf::to_text(out).c_str());
@@ -79,13 +79,13 @@ int main(int argc, char** argv) {
   if (verb == "status") {
     const auto status = migrator.value().status();
     if (!status) return finish(status.error(), report);
-    std::printf("%s\n", gf::to_text(gf::migrate::to_json(status.value())).c_str());
+    std::printf("%s\n", gf::migrate::to_json(status.value()).c_str());
     return 0;
   }
   if (verb == "round-trip") {
     const auto trip = migrator.value().round_trip();
     if (!trip) return finish(trip.error(), report);
-    std::printf("%s\n", gf::to_text(gf::migrate::to_json(trip.value())).c_str());
+    std::printf("%s\n", gf::migrate::to_json(trip.value()).c_str());
     return trip.value().errors.empty() ? 0 : 4;
   }
   if (verb == "dump") {
