@@ -1,6 +1,7 @@
 #include "migrate/catalog.hpp"
 
 #include "base/json.hpp"
+#include "base/json_text.hpp"
 #include "base/sha256.hpp"
 #include "sql/lexer.hpp"
 
@@ -462,9 +463,12 @@ std::string fingerprint(const Catalog& catalog) {
 }
 
 std::string to_record(const Catalog& catalog) {
-  Json list = Json::array();
-  for (const auto& object : catalog) list.push_back({object.kind, object.name, object.definition});
-  return to_text(list);
+  JsonText list;
+  list.begin_array();
+  for (const auto& object : catalog) {
+    list.begin_array().text(object.kind).text(object.name).text(object.definition).end_array();
+  }
+  return std::move(list.end_array()).str();
 }
 
 Result<Catalog> from_record(std::string_view text) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "base/clock.hpp"
-#include "base/json.hpp"
 #include "base/result.hpp"
 #include "migrate/catalog.hpp"
 #include "migrate/check.hpp"
@@ -192,10 +191,10 @@ class Migrator {
   std::vector<std::size_t> order_;
 };
 
-/// As JSON, for hosts and for --json.
-Json to_json(const Report& report);
-Json to_json(const StatusReport& report);
-Json to_json(const ValidateReport& report);
-Json to_json(const std::vector<SchemaDifference>& differences);
+/// As one JSON object, for hosts and for --json. Differences are its member of that name.
+std::string to_json(const Report& report);
+std::string to_json(const StatusReport& report);
+std::string to_json(const ValidateReport& report);
+std::string to_json(const std::vector<SchemaDifference>& differences);
 
 }  // namespace gf::migrate

@@ -1,105 +1,106 @@
 // Reports as JSON.
+#include "base/json_text.hpp"
 #include "migrate/migrate.hpp"
+
+#include <utility>
 
 namespace gf::migrate {
 namespace {
 
-Json remark(const Remark& one) {
-  return {{"file", one.file},
-          {"line", one.place.line},
-          {"column", one.place.column},
-          {"rule", one.rule},
-          {"message", one.message}};
+void write(JsonText& out, const std::vector<std::string>& list) {
+  out.begin_array();
+  for (const auto& one : list) out.text(one);
+  out.end_array();
 }
 
-Json remarks(const std::vector<Remark>& list) {
-  Json out = Json::array();
-  for (const auto& one : list) out.push_back(remark(one));
-  return out;
+void write(JsonText& out, const std::vector<Remark>& list) {
+  out.begin_array();
+  for (const auto& one : list) {
+    out.begin_object().member("file", one.file).member("line", one.place.line).member("column", one.place.column);
+    out.member("rule", one.rule).member("message", one.message).end_object();
+  }
+  out.end_array();
+}
+
+void write(JsonText& out, const std::vector<SchemaDifference>& list) {
+  out.begin_array();
+  for (const auto& one : list) {
+    out.begin_object().member("kind", one.kind).member("name", one.name);
+    out.member("expected", one.expected).member("found", one.found).end_object();
+  }
+  out.end_array();
+}
+
+void write(JsonText& out, const StepReport& step) {
+  out.begin_object().member("migration", step.label).member("version", step.version);
+  out.member("direction", step.direction).member("file", step.file).member("reason", step.reason);
+  out.member("transaction", step.transaction);
+  write(out.key("statements"), step.statements);
+  write(out.key("drops"), step.drops);
+  write(out.key("warnings"), step.warnings);
+  out.member("done", step.done).member("duration_us", step.duration_us);
+  write(out.key("locks"), step.locks);
+  write(out.key("changes"), step.changes);
+  out.end_object();
+}
+
+void write(JsonText& out, const FailureReport& failure) {
+  out.begin_object().member("migration", failure.label).member("file", failure.file);
+  out.member("line", failure.line).member("column", failure.column);
+  out.member("statement_number", failure.statement_number).member("statement", failure.statement);
+  out.member("code", failure.code).member("message", failure.message).member("detail", failure.detail);
+  out.member("hint", failure.hint).member("advice", failure.advice).end_object();
 }
 
 }  // namespace
 
-Json to_json(const std::vector<SchemaDifference>& differences) {
-  Json out = Json::array();
-  for (const auto& one : differences) {
-    out.push_back({{"kind", one.kind}, {"name", one.name}, {"expected", one.expected}, {"found", one.found}});
-  }
-  return out;
+std::string to_json(const std::vector<SchemaDifference>& differences) {
+  JsonText out;
+  write(out.begin_object().key("differences"), differences);
+  return std::move(out.end_object()).str();
 }
 
-Json to_json(const Report& report) {
-  Json steps = Json::array();
-  for (const auto& step : report.steps) {
-    steps.push_back({{"migration", step.label},
-                     {"version", step.version},
-                     {"direction", step.direction},
-                     {"file", step.file},
-                     {"reason", step.reason},
-                     {"transaction", step.transaction},
-                     {"statements", step.statements},
-                     {"drops", step.drops},
-                     {"warnings", remarks(step.warnings)},
-                     {"done", step.done},
-                     {"duration_us", step.duration_us},
-                     {"locks", step.locks},
-                     {"changes", to_json(step.changes)}});
-  }
-  Json out = {{"steps", steps},
-              {"warnings", report.warnings},
-              {"waited_us", report.waited_us},
-              {"check_us", report.check_us},
-              {"apply_us", report.apply_us},
-              {"unchanged", report.unchanged},
-              {"changes", to_json(report.changes)}};
-  if (report.failure) {
-    const auto& failure = *report.failure;
-    out["failure"] = {{"migration", failure.label},
-                      {"file", failure.file},
-                      {"line", failure.line},
-                      {"column", failure.column},
-                      {"statement_number", failure.statement_number},
-                      {"statement", failure.statement},
-                      {"code", failure.code},
-                      {"message", failure.message},
-                      {"detail", failure.detail},
-                      {"hint", failure.hint},
-                      {"advice", failure.advice}};
-  }
-  return out;
+std::string to_json(const Report& report) {
+  JsonText out;
+  out.begin_object().key("steps").begin_array();
+  for (const auto& step : report.steps) write(out, step);
+  out.end_array();
+  write(out.key("warnings"), report.warnings);
+  out.member("waited_us", report.waited_us).member("check_us", report.check_us).member("apply_us", report.apply_us);
+  out.member("unchanged", report.unchanged);
+  write(out.key("changes"), report.changes);
+  if (report.failure) write(out.key("failure"), *report.failure);
+  return std::move(out.end_object()).str();
 }
 
-Json to_json(const StatusReport& report) {
-  Json entries = Json::array();
+std::string to_json(const StatusReport& report) {
+  JsonText out;
+  out.begin_object().member("database", report.url).member("highest_applied", report.highest_applied);
+  out.member("pending", report.pending).member("problems", report.problems);
+  out.key("migrations").begin_array();
   for (const auto& entry : report.entries) {
-    entries.push_back({{"migration", entry.label},
-                       {"version", entry.version},
-                       {"state", entry.state},
-                       {"applied_at", entry.applied_at},
-                       {"applied_by", entry.applied_by},
-                       {"origin", entry.origin},
-                       {"duration_us", entry.duration_us},
-                       {"detail", entry.detail}});
+    out.begin_object().member("migration", entry.label).member("version", entry.version);
+    out.member("state", entry.state).member("applied_at", entry.applied_at).member("applied_by", entry.applied_by);
+    out.member("origin", entry.origin).member("duration_us", entry.duration_us).member("detail", entry.detail);
+    out.end_object();
   }
-  return {{"database", report.url},
-          {"highest_applied", report.highest_applied},
-          {"pending", report.pending},
-          {"problems", report.problems},
-          {"migrations", entries}};
+  return std::move(out.end_array().end_object()).str();
 }
 
-Json to_json(const ValidateReport& report) {
-  Json errors = Json::array();
+std::string to_json(const ValidateReport& report) {
+  JsonText out;
+  out.begin_object().member("checked", report.checked).key("errors").begin_array();
   for (const auto& error : report.errors) {
-    const auto* entry = find_status(static_cast<std::int32_t>(error.status));
-    errors.push_back({{"status", static_cast<std::int32_t>(error.status)},
-                      {"name", entry != nullptr ? entry->name : "unknown"},
-                      {"message", error.message}});
+    const auto number = static_cast<std::int32_t>(error.status);
+    const auto* entry = find_status(number);
+    out.begin_object().member("status", number);
+    out.member("name", entry != nullptr ? std::string_view(entry->name) : std::string_view("unknown"));
+    out.member("message", error.message).end_object();
   }
-  return {{"checked", report.checked},
-          {"errors", errors},
-          {"warnings", remarks(report.warnings)},
-          {"drift", to_json(report.drift)}};
+  out.end_array();
+  write(out.key("warnings"), report.warnings);
+  write(out.key("drift"), report.drift);
+  return std::move(out.end_object()).str();
 }
 
 }  // namespace gf::migrate

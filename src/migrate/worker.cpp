@@ -1,6 +1,6 @@
 #include "migrate/worker.hpp"
 
-#include "base/json.hpp"
+#include "base/json_text.hpp"
 #include "base/platform.hpp"
 
 #include <fmt/format.h>
@@ -22,7 +22,7 @@ std::chrono::steady_clock::time_point deadline_in(std::int64_t timeout_us) {
 }
 
 void fill(const Report& report, Outcome& outcome) {
-  outcome.report = to_text(to_json(report));
+  outcome.report = to_json(report);
   outcome.failure = report.failure;
   outcome.steps = static_cast<std::uint32_t>(report.steps.size());
   outcome.warnings = static_cast<std::uint32_t>(report.warnings.size());
@@ -37,7 +37,7 @@ void fill(const Report& report, Outcome& outcome) {
 }
 
 void fill(const ValidateReport& report, Outcome& outcome) {
-  outcome.report = to_text(to_json(report));
+  outcome.report = to_json(report);
   outcome.steps = outcome.done = static_cast<std::uint32_t>(report.checked);
   outcome.warnings = static_cast<std::uint32_t>(report.warnings.size());
   outcome.problems = static_cast<std::uint32_t>(report.errors.size() + report.drift.size());
@@ -49,7 +49,7 @@ void fill(const ValidateReport& report, Outcome& outcome) {
 }
 
 void fill(StatusReport report, Outcome& outcome) {
-  outcome.report = to_text(to_json(report));
+  outcome.report = to_json(report);
   outcome.highest_applied = report.highest_applied;
   outcome.pending = static_cast<std::uint32_t>(report.pending);
   outcome.problems = static_cast<std::uint32_t>(report.problems);
@@ -64,7 +64,7 @@ void fill(StatusReport report, Outcome& outcome) {
 }
 
 void fill(const std::vector<SchemaDifference>& differences, Outcome& outcome) {
-  outcome.report = to_text(Json{{"differences", to_json(differences)}});
+  outcome.report = to_json(differences);
   outcome.problems = static_cast<std::uint32_t>(differences.size());
   if (!differences.empty()) outcome.problem = Status::schema_drift;
 }
@@ -163,7 +163,7 @@ void Worker::carry_out(const Request& request, Outcome& outcome) const {
     case Work::dump: {
       auto dump = migrator_->dump();
       if (dump) {
-        outcome.report = to_text(Json{{"dump", dump.value()}});
+        outcome.report = std::move(JsonText().begin_object().member("dump", dump.value()).end_object()).str();
       } else {
         outcome.error = std::move(dump).as_failure().error();
       }

@@ -217,3 +217,37 @@ TEST_CASE("every text about models, jobs and the engine: without memory it is no
   }
   CHECK(gf_engine_close(engine, 30'000'000) == GF_OK);
 }
+
+TEST_CASE("a migrator is opened whole or not at all, and a work without memory has not begun") {
+  const char* const name = "001_a_name_that_is_longer_than_a_small_string.sql";
+  const char* const text = "-- gameforge: up\ncreate table a (id int);\n-- gameforge: down\ndrop table a;\n";
+  gf_migrator_options options = GF_MIGRATOR_OPTIONS_INIT;
+  options.url = "sqlite::memory:";
+  options.file_names = &name;
+  options.file_texts = &text;
+  options.file_count = 1;
+  CHECK(fail_each_allocation([&] {
+          gf_migrator* migrator = nullptr;
+          const auto status = gf_migrator_open(&options, &migrator);
+          if ((status == GF_OK) != (migrator != nullptr)) return GF_ERR_INTERNAL;
+          const auto closed = gf_migrator_close(migrator, 30'000'000);
+          if (status == GF_OK && closed != GF_OK) gf_migrator_close(migrator, 30'000'000);
+          return status;
+        }) >= 5);
+  gf_migrator* migrator = nullptr;
+  REQUIRE(gf_migrator_open(&options, &migrator) == GF_OK);
+  CHECK(fail_each_allocation([&] {
+          const auto status = gf_migrator_plan(migrator, nullptr);
+          if (status == GF_OK) gf_migrator_wait(migrator, 30'000'000, nullptr);
+          return status;
+        }) >= 1);
+  gf_migrator_info info = GF_MIGRATOR_INFO_INIT;
+  REQUIRE(gf_migrator_wait(migrator, 30'000'000, &info) == GF_OK);
+  CHECK(info.status == GF_OK);
+  CHECK(info.step_count == 1);
+  CHECK(fail_each_allocation([&] {
+          std::uint64_t size = 0;
+          return gf_migrator_report_json(migrator, nullptr, &size);
+        }) >= 0);
+  CHECK(gf_migrator_close(migrator, 30'000'000) == GF_OK);
+}
