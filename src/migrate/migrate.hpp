@@ -128,7 +128,7 @@ struct StatusEntry {
   std::string applied_by;
   std::string origin;
   std::int64_t duration_us = 0;
-  std::string detail;  ///< Unfinished: "3 of 5 statements done"; changed: recorded and present sums.
+  std::string detail;  ///< Unfinished: "up: 3 statements done"; changed: recorded and present sums.
 };
 
 struct StatusReport {

@@ -11,6 +11,12 @@
 
 namespace gf::migrate {
 
+/// "gameforg" in ASCII: one key a database, for the transaction's and the session's lock alike.
+constexpr std::int64_t lock_key = 0x67616D65666F7267;
+
+/// Sleeps, for a turn of waiting.
+void pause_us(std::int64_t us);
+
 /// A lock beside a SQLite file for migrations outside a transaction, where SQLite's own lock cannot be kept. It is the
 /// kernel's (flock), so it dies with its holder; the file goes with it.
 class SideLock {
