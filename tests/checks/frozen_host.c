@@ -254,6 +254,83 @@ static void generation(const char* models, const char* model, const char* backen
   free(text);
 }
 
+static gf_status count_moments(void* user_data, const char* label, uint32_t direction, uint32_t moment) {
+  int* calls = (int*)user_data;
+  *calls += moment == GF_MIGRATION_BEFORE || moment == GF_MIGRATION_AFTER;
+  return strcmp(label, "001_users") == 0 && direction != 0 ? GF_OK : GF_ERR_INTERNAL;
+}
+
+static void migrations(const char* folder) {
+  static const char* const names[] = {"001_users.sql"};
+  static const char* const texts[] = {
+      "-- gameforge: variables: kind\n-- gameforge: up\nCREATE TABLE users (id ${kind});\n"
+      "-- gameforge: down\nDROP TABLE users;\n"};
+  static const char* const variable = "kind";
+  static const char* const value = "INTEGER";
+  gf_migrator_options options = GF_MIGRATOR_OPTIONS_INIT;
+  gf_migration_goal goal = GF_MIGRATION_GOAL_INIT;
+  gf_migrator_info info = GF_MIGRATOR_INFO_INIT;
+  gf_migration_event event = GF_MIGRATION_EVENT_INIT;
+  gf_migration_entry entry = GF_MIGRATION_ENTRY_INIT;
+  gf_migrator* migrator = NULL;
+  char url[1024];
+  char line[1024];
+  char* text;
+  uint64_t size;
+  int calls = 0;
+  int ended = 0;
+  snprintf(url, sizeof url, "sqlite:%s/host.db", folder);
+  options.url = url;
+  options.file_names = names;
+  options.file_texts = texts;
+  options.file_count = 1;
+  options.variable_names = &variable;
+  options.variable_values = &value;
+  options.variable_count = 1;
+  options.hook = count_moments;
+  options.hook_user_data = &calls;
+  CHECK(gf_migrator_open(&options, &migrator) == GF_OK);
+  CHECK(gf_migrator_wait(migrator, 0, &info) == GF_ERR_WRONG_STATE);
+  CHECK(gf_migrator_plan(migrator, NULL) == GF_OK);
+  CHECK(gf_migrator_wait(migrator, 60000000, &info) == GF_OK && info.status == GF_OK && info.step_count == 1);
+  CHECK(gf_migrator_prove(migrator, NULL, 0) == GF_OK);
+  CHECK(gf_migrator_wait(migrator, 60000000, &info) == GF_OK && info.status == GF_OK && info.done_count == 1);
+  CHECK(gf_migrator_apply(migrator, &goal) == GF_OK);
+  CHECK(gf_migrator_wait(migrator, 60000000, &info) == GF_OK && info.status == GF_OK && info.done_count == 1);
+  CHECK(info.work == GF_MIGRATOR_WORK_APPLY && info.running == 0 && calls == 2);
+  for (size = sizeof line; gf_migrator_poll(migrator, &event, line, &size) == GF_OK; size = sizeof line) {
+    ended += event.type == GF_MIGRATION_EVENT_ENDED && event.status == GF_OK;
+  }
+  CHECK(ended == 1);
+  READ_TEXT(text, gf_migrator_report_json(migrator, buffer, size_out));
+  CHECK(strstr(text, "001_users") != NULL);
+  free(text);
+  READ_TEXT(text, gf_migrator_error_json(migrator, buffer, size_out));
+  CHECK(strcmp(text, "{}") == 0);
+  free(text);
+  CHECK(gf_migrator_status(migrator) == GF_OK);
+  CHECK(gf_migrator_wait(migrator, 60000000, &info) == GF_OK && info.entry_count == 1 && info.highest_applied == 1);
+  CHECK(gf_migrator_entry(migrator, 0, &entry) == GF_OK && entry.state == GF_MIGRATION_APPLIED && entry.version == 1);
+  READ_TEXT(text, gf_migrator_entry_text(migrator, 0, GF_MIGRATION_TEXT_LABEL, buffer, size_out));
+  CHECK(strcmp(text, "001_users") == 0);
+  free(text);
+  CHECK(gf_migrator_diff(migrator) == GF_OK);
+  CHECK(gf_migrator_wait(migrator, 60000000, &info) == GF_OK && info.problem_count == 0);
+  CHECK(gf_migrator_dump(migrator) == GF_OK && gf_migrator_wait(migrator, 60000000, &info) == GF_OK);
+  CHECK(gf_migrator_repair(migrator, GF_MIGRATION_MARK_APPLIED, 1, NULL) == GF_OK);
+  CHECK(gf_migrator_wait(migrator, 60000000, &info) == GF_OK && info.status == GF_ERR_WRONG_STATE);
+  goal.kind = GF_MIGRATION_GOAL_ROLLBACK;
+  goal.version = 1;
+  CHECK(gf_migrator_apply(migrator, &goal) == GF_OK);
+  CHECK(gf_migrator_wait(migrator, 60000000, &info) == GF_OK && info.status == GF_OK && calls == 4);
+  CHECK(gf_migrator_cancel(migrator) == GF_OK); /* Nothing runs: it does nothing. */
+  CHECK(gf_migrator_close(migrator, 60000000) == GF_OK);
+  CHECK(gf_migrator_close(migrator, 0) == GF_ERR_INVALID_HANDLE && gf_migrator_close(NULL, 0) == GF_OK);
+  READ_TEXT(text, gf_migration_create(folder, "add users", buffer, size_out));
+  CHECK(strstr(text, "001_add_users.sql") != NULL);
+  free(text);
+}
+
 int main(int count, char** words) {
   if (count != 5) {
     puts("usage: host MODEL-FOLDER MODEL BACKEND SCRATCH-FOLDER");
@@ -264,6 +341,7 @@ int main(int count, char** words) {
   images(words[4]);
   latents(words[4]);
   configuration(words[4]);
+  migrations(words[4]);
   generation(words[1], words[2], words[3]);
   if (failures == 0) puts("host: everything is as it was");
   return failures == 0 ? 0 : 1;
