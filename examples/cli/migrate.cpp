@@ -92,10 +92,9 @@ struct Running {
 
   void add_dry_run_to(CLI::App& app) {
     app.add_flag("--dry-run", dry_run, "Print the plan and its SQL; nothing is written");
-    app.add_option(
-           "--prove", prove,
-           "With --dry-run: run it on a scratch copy and tell times, locks and what changes; =in-place: in the\n"
-           "database itself, in a transaction that is rolled back (sequences may move)")
+    app.add_option("--prove", prove,
+                   "With --dry-run: try it on a scratch copy and tell times, locks and changes; or =in-place,\n"
+                   "in a transaction that is rolled back (sequences may move)")
         ->expected(0, 1)
         ->default_str("copy")
         ->type_name("[=in-place]");
@@ -218,7 +217,10 @@ class Migrator {
           break;
         case GF_MIGRATION_EVENT_FINISHED:
           progress.clear();
-          if (!json_) std::printf("%s %s, %s\n", text.c_str(), way, milliseconds(event.elapsed_us).c_str());
+          // Of a proof the report tells; here it would look applied.
+          if (!json_ && info_.work == GF_MIGRATOR_WORK_APPLY) {
+            std::printf("%s %s, %s\n", text.c_str(), way, milliseconds(event.elapsed_us).c_str());
+          }
           break;
         default:
           break;  // The end is told by the work's status.

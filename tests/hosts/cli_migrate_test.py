@@ -157,6 +157,8 @@ class OnBoth:
         text = self.good("run", "--dry-run", "--prove")
         for part in ("alter table users add column email text;", "locks ", "of the whole plan", "it works"):
             self.assertIn(part, text)
+        self.assertNotIn("done:", text)
+        self.assertNotIn("002_emails up, ", text)  # As a run tells what it has applied.
         proof = self.good_json("run", "--dry-run", "--prove=in-place")
         self.assertTrue(proof["unchanged"])
         self.assertEqual([s["done"] for s in proof["steps"]], [True, True])
