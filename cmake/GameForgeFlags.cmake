@@ -6,6 +6,10 @@ add_library(gf::warnings ALIAS gf_warnings)
 target_compile_options(gf_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor> $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<BOOL:${GAMEFORGE_WERROR}>:-Werror>)
 
+# An Error knows the function that made it (std::source_location), whose file's name would otherwise carry the folder of
+# the machine that compiled it.
+add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=>)
+
 # Sanitizers must be in every object of a program, our static rooms and tests alike: the one flag that is global.
 if(GAMEFORGE_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)

@@ -35,7 +35,7 @@ struct Descriptor {
 
 }  // namespace
 
-Error system_error(int error_number, std::string_view what) {
+Error system_error(int error_number, std::string_view what, std::source_location where) {
   char text[256];
   // The GNU form, which returns the text; strerror itself is not safe beside a host's threads.
   const char* words = strerror_r(error_number, text, sizeof text);
@@ -63,7 +63,10 @@ Error system_error(int error_number, std::string_view what) {
     default:
       break;
   }
-  return {status, fmt::format("{}: {}", what, words), {}};
+  Error error{status, fmt::format("{}: {}", what, words), {}};
+  error.foreign = {ForeignCode::Domain::system, error_number};
+  error.where = where;
+  return error;
 }
 
 Result<ReadFile> ReadFile::open(const std::string& path) {

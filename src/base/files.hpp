@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <source_location>
 #include <span>
 #include <string>
 #include <string_view>
@@ -85,7 +86,9 @@ bool is_directory(const std::string& path) noexcept;
 /// `folder` and `name` with one slash between.
 std::string join_path(std::string_view folder, std::string_view name);
 
-/// The error that errno stands for, with `what` (a path, and what was tried) before the system's words.
-Error system_error(int error_number, std::string_view what);
+/// The error that errno stands for, with `what` (a path, and what was tried) before the system's words, and errno as
+/// its foreign code.
+Error system_error(int error_number, std::string_view what,
+                   std::source_location where = std::source_location::current());
 
 }  // namespace gf

@@ -7,30 +7,67 @@
 #include <boost/outcome.hpp>
 
 #include <cstdint>
+#include <source_location>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace gf {
 
+/// A number of somebody else's that says more than our status: it is part of what tells two errors apart.
+struct ForeignCode {
+  enum class Domain : std::uint32_t { none = 0, system = 1, sqlstate = 2, sqlite = 3, cuda = 4, http = 5, redis = 6 };
+  Domain domain = Domain::none;
+  std::int64_t number = 0;
+
+  bool operator==(const ForeignCode&) const = default;
+};
+
+/// SQLSTATE's five characters as a number, since that is what it is compared as.
+constexpr ForeignCode sqlstate_code(std::string_view state) {
+  std::int64_t number = 0;
+  for (const char c : state.substr(0, 5)) number = number * 256 + static_cast<unsigned char>(c);
+  return {ForeignCode::Domain::sqlstate, number};
+}
+
 /// One link of an Error's chain: what a lower layer said.
 struct ErrorCause {
   Status status = Status::internal;
   std::string message;
+  ForeignCode foreign{};
+  std::source_location where = std::source_location::current();
 };
 
-/// A failure on its way to the host.
+/// A value that belongs to an error, kept apart from its text so that nobody has to parse that.
+struct ErrorField {
+  std::string key;
+  std::string value;
+};
+
+/// A failure on its way to the host. Nothing is rendered before somebody asks.
 struct Error {
   Status status = Status::internal;
   std::string message;  ///< One English sentence that names the offending value; shown to people, never parsed.
-  std::vector<ErrorCause> causes;  ///< From near to far; empty when the message says it all.
+  std::vector<ErrorCause> causes{};  ///< From near to far; empty when the message says it all.
+  std::vector<ErrorField> context{};
+  ForeignCode foreign{};
+  std::int64_t retry_after_us = 0;  ///< What the refusing side asked for; 0: nothing.
+  /// Where it was made: a part of its fingerprint by the function's name, never by the line.
+  std::source_location where = std::source_location::current();
+
+  Error&& with(std::string key, std::string value) && {
+    context.push_back({std::move(key), std::move(value)});
+    return std::move(*this);
+  }
 };
 
 /// The same failure seen from one layer up, which knows what the layer below does not (which file, which job).
-inline Error wrap(Error cause, Status status, std::string message) {
-  Error outer{status, std::move(message), {}};
+inline Error wrap(Error cause, Status status, std::string message,
+                  std::source_location where = std::source_location::current()) {
+  Error outer{status, std::move(message), {}, std::move(cause.context), {}, cause.retry_after_us, where};
   outer.causes.reserve(cause.causes.size() + 1);
-  outer.causes.push_back({cause.status, std::move(cause.message)});
+  outer.causes.push_back({cause.status, std::move(cause.message), cause.foreign, cause.where});
   for (auto& link : cause.causes) outer.causes.push_back(std::move(link));
   return outer;
 }

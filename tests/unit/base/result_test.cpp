@@ -78,3 +78,26 @@ TEST_CASE("wrap puts the new layer in front and keeps the chain from near to far
   CHECK(job.causes[1].status == Status::disk_full);
   CHECK(job.causes[1].message == "no space left");
 }
+
+TEST_CASE("an error knows the function that made it, and a wrap keeps both places, the foreign code and the wait") {
+  auto made = [](int line) { return Error{Status::not_found, std::to_string(line), {}}; }(__LINE__);
+  made.foreign = gf::sqlstate_code("40001");
+  made.retry_after_us = 7;
+  CHECK(std::string(made.where.function_name()).find("lambda") != std::string::npos);
+  CHECK(std::string(made.where.file_name()) == "tests/unit/base/result_test.cpp");
+  const auto outer = gf::wrap(std::move(made).with("job", "7"), Status::internal, "job 7 ended");
+  CHECK(std::string(outer.where.function_name()).find("lambda") == std::string::npos);
+  CHECK(outer.foreign == gf::ForeignCode{});
+  CHECK(outer.retry_after_us == 7);
+  REQUIRE(outer.context.size() == 1);
+  CHECK(outer.context[0].key == "job");
+  REQUIRE(outer.causes.size() == 1);
+  CHECK(outer.causes[0].foreign == gf::sqlstate_code("40001"));
+  CHECK(std::string(outer.causes[0].where.function_name()).find("lambda") != std::string::npos);
+}
+
+TEST_CASE("SQLSTATEs are told apart, and more than five characters are not read") {
+  CHECK(gf::sqlstate_code("40001") != gf::sqlstate_code("40P01"));
+  CHECK(gf::sqlstate_code("40001") == gf::sqlstate_code("40001x"));
+  CHECK(gf::sqlstate_code("").number == 0);
+}

@@ -45,6 +45,31 @@ TEST_CASE("a hint is a sentence for people, and only ok has nothing to fear") {
   }
 }
 
+TEST_CASE("a category holds only statuses of its group, and a recovery stands only where it can help") {
+  using gf::Category;
+  using gf::Recovery;
+  for (const auto& row : gf::status_table) {
+    CAPTURE(row.name);
+    const auto group = static_cast<std::int32_t>(row.status) / 100;
+    const auto category = row.category;
+    CHECK(gf::category_of(row.status) == category);
+    CHECK((category == Category::none) == (group == 0));
+    CHECK((category == Category::caller) == (group == 1));
+    CHECK((category == Category::flow) == (group == 2));
+    CHECK((category == Category::internal) == (group == 9));
+    // Nobody but the host can mend its own arguments, its wishes and our bugs.
+    if (group <= 1 || group == 9) CHECK(row.recovery == Recovery::none);
+    if (row.recovery == Recovery::retry || row.recovery == Recovery::wait || row.recovery == Recovery::reconnect) {
+      CHECK(row.retryable);
+    }
+    CHECK(gf::name_of(category) != "unknown");
+    CHECK(gf::name_of(row.recovery) != "unknown");
+  }
+  CHECK(gf::category_of(static_cast<Status>(12345)) == Category::internal);
+  CHECK(gf::name_of(static_cast<Category>(13)) == "unknown");
+  CHECK(gf::name_of(static_cast<Recovery>(8)) == "unknown");
+}
+
 TEST_CASE("golden: the public enum has the same names and numbers") {
   struct Row {
     gf_status number;
