@@ -1,0 +1,28 @@
+// What makes two errors the same: codes and places, never rendered text.
+#pragma once
+
+#include "base/result.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace gf::error {
+
+/// Of one of our own errors: the statuses and foreign codes of its chain from the innermost outwards, and the functions
+/// where it arose and where it was wrapped last. No text, no line, no address: the same in every build by one compiler,
+/// whatever the numbers and paths in its message. Allocates nothing. Never 0.
+std::uint64_t fingerprint_of(const Error& error) noexcept;
+
+/// Of a foreign text that has no code (a driver's, a database's): its template. Masked are numbers, ids (hex, UUIDs,
+/// mixed letters and digits), what stands in quotes, paths and URLs; runs of space count as one. The first 4096 bytes
+/// are looked at, in one pass. Allocates nothing. Never 0.
+///
+/// Source: masking before mining as in Drain3 (logpai/Drain3, masking.py); there is no mining behind it, since what
+/// differs after masking is another error.
+std::uint64_t fingerprint_of_text(std::string_view text) noexcept;
+
+/// The template itself, for people: `#` for numbers and ids, `"*"` for quoted, `<path>` for paths and URLs.
+std::string template_of(std::string_view text);
+
+}  // namespace gf::error
