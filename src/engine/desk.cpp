@@ -108,6 +108,8 @@ void Engine::State::finish(const std::shared_ptr<Job>& job, Outcome outcome, std
       break;
   }
   if (type == EventType::failed || type == EventType::rejected) {
+    errors->record(outcome.error, {.model = job->request ? std::string_view(job->request->model) : std::string_view()},
+                   clock.unix_us());
     info.status = outcome.error.status;
     job->error = std::move(outcome.error);
   }

@@ -77,6 +77,40 @@ std::unique_ptr<queue::MemoryQueue> make_queue(const EngineOptions& options) {
   return queue::MemoryQueue::create(std::move(wanted)).value();
 }
 
+/// What was tried before errors went on to the host: operations = clean + recovered + failed, when none is running.
+void write_recovery(JsonText& out, const error::HandlerStatistics& numbers) {
+  out.begin_object().member("operations", numbers.operations).member("clean", numbers.clean);
+  out.member("recovered", numbers.recovered).member("failed", numbers.failed);
+  out.member("failed_recoverable", numbers.failed_recoverable).member("cancelled", numbers.cancelled);
+  out.member("retries", numbers.retries).member("out_of_budget", numbers.out_of_budget);
+  out.key("strategies").begin_object();
+  for (const auto& [name, strategy] : numbers.strategies) {
+    out.key(name).begin_object().member("tried", strategy.tried).member("recovered", strategy.recovered).end_object();
+  }
+  out.end_object().end_object();
+}
+
+/// The groups with most errors of the last hour.
+void write_errors(JsonText& out, const error::ErrorAggregator& errors, std::int64_t unix_us) {
+  constexpr std::int64_t hour_us = 3'600'000'000;
+  const auto numbers = errors.statistics();
+  out.begin_object().member("count", numbers.errors).member("groups", numbers.groups);
+  out.member("evicted_groups", numbers.evicted_groups).key("top").begin_array();
+  for (const auto& group : errors.top(unix_us, hour_us, 5)) {
+    out.begin_object().member("fingerprint", fmt::format("{:016x}", group.fingerprint)).member("title", group.title);
+    out.member("status", static_cast<std::int32_t>(group.status)).member("last_hour", group.in_window);
+    out.member("total", group.total).member("sample", group.sample).member("alarming", group.alarming).end_object();
+  }
+  out.end_array().end_object();
+}
+
+std::unique_ptr<error::ErrorHandler> make_handler(const Clock& clock) {
+  error::HandlerOptions options;
+  options.clock = &clock;
+  options.jitter_seed = random_bits();
+  return error::ErrorHandler::create(options).value();
+}
+
 }  // namespace
 
 Engine::State::State(EngineOptions checked_options)
@@ -85,6 +119,8 @@ Engine::State::State(EngineOptions checked_options)
       ledger(*options.ledger),
       opened_us(clock.now_us()),
       log(options.log_level, clock),
+      handler(make_handler(clock)),
+      errors(error::ErrorAggregator::create({}, std::max<std::int64_t>(clock.unix_us(), 0)).value()),
       folders(options.model_folders, options.allow_model_paths),
       queue(make_queue(options)) {
   jobs.reserve(std::min<std::size_t>(std::size_t{options.queue_limit} + options.retained_job_count, 4096));
@@ -604,6 +640,11 @@ std::string Engine::statistics_json() const {
   out.member("thread_count", state.options.thread_count).member("queue_limit", state.options.queue_limit);
   out.member("retained_job_count", state.options.retained_job_count).member("closing", closing);
   out.member("open_us", state.since_open_us());
+  out.key("recovery");
+  write_recovery(out, state.handler->statistics());
+  out.key("errors");
+  state.errors->tick(state.clock.unix_us());
+  write_errors(out, *state.errors, state.clock.unix_us());
   out.key("library").begin_object().member("name", "gameforge").member("version", GAMEFORGE_VERSION).end_object();
   out.end_object();
   return std::move(out).str();

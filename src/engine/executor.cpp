@@ -6,9 +6,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <limits>
 #include <new>
+#include <thread>
 #include <utility>
 
 namespace gf::engine {
@@ -52,6 +54,23 @@ class JobWatcher final : public pipeline::CallWatcher {
 
 Error was_cancelled() { return Error{Status::cancelled, "the job was cancelled", {}}; }
 
+/// Waits between two tries of a job's work. In naps, because whoever cancels the job does not know that it waits here.
+class JobWaiter final : public error::Waiter {
+ public:
+  explicit JobWaiter(const JobWatcher& watcher) : watcher_(watcher) {}
+  bool wait(std::int64_t us) override {
+    constexpr std::int64_t nap_us = 2000;
+    for (; us > 0; us -= nap_us) {
+      if (watcher_.cancelled()) return false;
+      std::this_thread::sleep_for(std::chrono::microseconds(std::min(us, nap_us)));
+    }
+    return !watcher_.cancelled();
+  }
+
+ private:
+  const JobWatcher& watcher_;
+};
+
 /// One run of one job, from the model to the last image. Not synchronised; its executor's own.
 class Run {
  public:
@@ -61,6 +80,7 @@ class Run {
     std::function<void(std::shared_ptr<const pipeline::Image>, std::shared_ptr<const std::vector<float>>)> image;
     std::function<void(const StageTimes&)> times;
     std::function<Result<std::shared_ptr<pipeline::Backend>>()> open_backend;
+    error::ErrorHandler* handler = nullptr;  ///< Its engine's.
   };
 
   Run(const Job& job, const Clock& clock, Desk desk, std::uint32_t threads, RunRecord& record, StageTimes& times)
@@ -75,19 +95,31 @@ class Run {
         }) {}
 
   Result<void> all() {
-    GF_TRY(const auto model, load());
+    GF_TRY(const auto model, tried<ModelSlot::Model>("load", [this] { return load(); }));
     if (job_.kind == JobKind::load_ahead) return success();
-    GF_TRY(const auto conditioning, encode(*model));
+    using Conditioning = std::shared_ptr<pipeline::BackendConditioning>;
+    GF_TRY(const auto conditioning, tried<Conditioning>("encode", [&] { return encode(*model); }));
     for (image_ = 0; image_ < job_.request->image_count; ++image_) {
       watcher_.making_image(false);
       if (watcher_.cancelled()) return was_cancelled();
       watcher_.making_image(true);
-      GF_TRYV(make_image(*model, conditioning));
+      GF_TRYV(tried<void>("image", [&] { return make_image(*model, conditioning); }));
     }
     return success();
   }
 
  private:
+  /// Runs a part of the job again where what stopped it may be over. An image that was handed out is never made anew.
+  template <class T, class Body>
+  Result<T> tried(std::string_view name, Body&& body) {
+    error::Operation operation;
+    operation.name = name;
+    operation.limits = {.attempts = 4, .base_us = 20'000, .cap_us = 1'000'000, .asked_cap_us = 10'000'000};
+    JobWaiter waiter(watcher_);
+    operation.waiter = &waiter;
+    return desk_.handler->run<T>(operation, [&](std::uint32_t) -> Result<T> { return body(); });
+  }
+
   Result<ModelSlot::Model> load() {
     record_.model_was_loaded = job_.slot->loaded;
     if (!record_.model_was_loaded) desk_.progress(Stage::loading, 0, 0, 0);
@@ -152,6 +184,7 @@ class Run {
     request.crop_left_px = wanted.crop_left_px;
     request.crop_top_px = wanted.crop_top_px;
 
+    record_.images.resize(image_);  // Without what a try before this one left.
     auto& image_record = record_.images.emplace_back();
     auto begun_us = clock_.now_us();
     GF_TRY(const auto run, model.start(conditioning, request));
@@ -277,6 +310,7 @@ void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t execu
       if (opened) post(job, [&](Mail& mail) { mail.backend = opened.value(); });
       return opened;
     };
+    desk.handler = handler.get();
     Run run(*job, clock, std::move(desk), options.thread_count, *record, times);
     return run.all();
   });

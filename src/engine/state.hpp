@@ -5,6 +5,8 @@
 #include "engine/job.hpp"
 #include "engine/log_ring.hpp"
 #include "engine/model_slot.hpp"
+#include "error/aggregator.hpp"
+#include "error/handler.hpp"
 #include "pipeline/backend_library.hpp"
 #include "pipeline/model_folder.hpp"
 #include "queue/memory_queue.hpp"
@@ -48,7 +50,10 @@ struct Engine::State {
   const Clock& clock;
   pipeline::Ledger& ledger;
   const std::int64_t opened_us;
-  LogRing log;  // Before all that may write to it while it is destroyed.
+  LogRing log;                                         // Before all that may write to it while it is destroyed.
+  const std::unique_ptr<error::ErrorHandler> handler;  // What is tried before a job's error goes on to the host.
+  // Fed by desk and intake, not by executors: its lock is one that host calls take.
+  const std::unique_ptr<error::ErrorAggregator> errors;
   const pipeline::ModelFolders folders;
   JobIdMaker ids;
 

@@ -8,6 +8,7 @@
 //   fail_at_step                             fails in this step, from 1
 //   fail_loads                               only so many loads of the folder fail; all of them
 //   throw_stage, throw                       throws "bad_alloc", "runtime_error" or "int" instead
+//   fail_share, fail_statuses                each call fails with this probability, by one of these; never, [901]
 //   forget_stage                             succeeds without giving what it should
 //   give_up_stage                            answers 201 (cancelled) unasked
 //   stuck                                    true: the steps that are left never get fewer
@@ -73,6 +74,7 @@ struct FakeBackend {
   std::atomic<std::uint32_t> models{0};
   std::atomic<std::uint64_t> weight_bytes{0};
   std::atomic<std::uint64_t> steps{0};
+  std::atomic<std::uint64_t> draws{0};
 };
 
 namespace {
@@ -139,6 +141,14 @@ std::int32_t begin(gf_backend_model& model, const char* stage, std::int64_t us, 
     if (what == "bad_alloc") throw std::bad_alloc();
     if (what == "int") throw 42;
     throw std::runtime_error("the fake backend throws");
+  }
+  if (const auto share = model.setting("fail_share", 0.0); share > 0) {
+    std::uint64_t state = backend.draws.fetch_add(1) * 0x2545F4914F6CDD1Du;
+    if (static_cast<double>(next(state) >> 11) * 0x1p-53 < share) {
+      const auto statuses = model.setting("fail_statuses", std::vector<std::int32_t>{901});
+      return fail(error, statuses[next(state) % statuses.size()],
+                  std::string("the fake backend fails by chance in ") + stage);
+    }
   }
   if (model.is_stage("give_up_stage", stage)) return fail(error, cancelled, "the fake backend gives up");
   if (model.is_stage("fail_stage", stage)) {
