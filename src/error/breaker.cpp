@@ -429,12 +429,12 @@ void CircuitBreaker::add_under_way(std::uint32_t slot, std::uint32_t generation,
 bool CircuitBreaker::begin_call(std::uint32_t generation, std::int64_t now_us) noexcept {
   const auto slot = thread_slot();
   auto& shard = shards_[slot];
-  const bool known = slot != shared_thread_slot && now_us >= shard.slow_begin_us.load(relaxed) &&
-                     now_us < shard.slow_end_us.load(relaxed);
-  const auto period =
-      known ? shard.slow_begin_us.load(relaxed) / options_.slow_call_us : now_us / options_.slow_call_us;
-  if (!known) {
+  const bool alone = slot != shared_thread_slot;
+  const bool inside = alone && now_us >= shard.slow_begin_us.load(relaxed) && now_us < shard.slow_end_us.load(relaxed);
+  const auto period = inside ? shard.slow_period.load(relaxed) : now_us / options_.slow_call_us;
+  if (!inside && (alone || shard.slow_period.load(relaxed) != period)) {
     // A new period is the moment to look for calls that hang, since those never report.
+    shard.slow_period.store(period, relaxed);
     shard.slow_begin_us.store(period * options_.slow_call_us, relaxed);
     shard.slow_end_us.store(saturated_add(period * options_.slow_call_us, options_.slow_call_us), relaxed);
     const auto now = sums(generation, now_us);
@@ -454,12 +454,22 @@ bool CircuitBreaker::begin_call(std::uint32_t generation, std::int64_t now_us) n
 }
 
 void CircuitBreaker::end_call(std::uint32_t generation, std::int64_t begun_us, std::int64_t now_us) noexcept {
+  // Most calls begin and end in one period, whose number the shard knows.
+  const auto slot = thread_slot();
+  const auto& shard = shards_[slot];
+  const auto begin_us = shard.slow_begin_us.load(relaxed);
+  const auto end_us = shard.slow_end_us.load(relaxed);
+  if (slot != shared_thread_slot && begun_us >= begin_us && begun_us < end_us && now_us >= begin_us &&
+      now_us < end_us) {
+    add_under_way(slot, generation, shard.slow_period.load(relaxed), -1);
+    return;
+  }
   const auto period = begun_us / options_.slow_call_us;
   if (now_us / options_.slow_call_us - period >= 2) {
     // Its cell may have moved on long ago; from two periods on the sum is the same wherever it is taken off.
-    add_before(thread_slot(), generation, -1);
+    add_before(slot, generation, -1);
   } else {
-    add_under_way(thread_slot(), generation, period, -1);
+    add_under_way(slot, generation, period, -1);
   }
 }
 

@@ -254,6 +254,7 @@ class CircuitBreaker {
     // something, a single one may be negative.
     std::atomic<std::int64_t> slow_begin_us{0};
     std::atomic<std::int64_t> slow_end_us{0};
+    std::atomic<std::int64_t> slow_period{0};
     std::array<Cell, 4> under_way{};
     Cell under_way_before{0};  // Of all periods that left `under_way`; tagged by generation.
   };
