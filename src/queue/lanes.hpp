@@ -66,6 +66,13 @@ class Lanes {
   std::uint32_t take(std::int64_t now_us);
   /// Whether a call of take(now_us) would find one, without charging anybody. Unparks whose time has come.
   bool any(std::int64_t now_us);
+  /// The user's first job in the lane, and a hint to the processor that the one behind it is wanted soon; `none` when
+  /// none waits.
+  std::uint32_t first_of(std::uint32_t user, Priority lane) const {
+    const auto first = users_[user].lanes[static_cast<std::size_t>(lane)].first;
+    if (first != none && places_[first].next != none) __builtin_prefetch(&places_[places_[first].next]);
+    return first;
+  }
   /// A job of the user, which was taken, no longer runs.
   void ended(std::uint32_t user);
 

@@ -182,7 +182,7 @@ std::uint32_t MemoryQueue::make_node() {
 
 void MemoryQueue::free_node(std::uint32_t slot) {
   auto& node = nodes_[slot];
-  index_.erase(node.id, id_of());
+  index_.erase(node.id, slot);
   if (node.worker != none && workers_.let_go(node.worker)) workers_.forget(node.worker);
   node = Node{};
   node.next = first_free_;
@@ -392,7 +392,7 @@ Result<Enqueued> MemoryQueue::admit(NewJob& job, std::unique_ptr<char[]>& blob, 
   if (options_.max_age_us != 0 && (deadline == 0 || deadline > now + options_.max_age_us)) {
     deadline = now + options_.max_age_us;
   }
-  index_.reserve(live_ + 1, id_of());
+  index_.reserve(live_ + 1);
   timers_.reserve(live_ + 1);
   if (deadline != 0) deadlines_.reserve(with_deadline_ + 1);
   const auto user = users_.hold(job.user);
@@ -585,6 +585,11 @@ std::uint32_t MemoryQueue::take(std::int64_t now, std::int64_t lease_us, std::ui
   const auto slot = lanes_.take(now);
   if (slot == none) return none;
   auto& node = nodes_[slot];
+  // The user's next job: in a long queue it left the caches long ago, and its turn comes soon.
+  if (const auto next = lanes_.first_of(node.user, node.priority); next != none) {
+    const auto* begin = reinterpret_cast<const char*>(&nodes_[next]);
+    for (std::size_t line = 0; line < sizeof(Node); line += 64) __builtin_prefetch(begin + line);
+  }
   disarm(slot);
   node.state = JobState::running;
   ++running_;

@@ -21,7 +21,6 @@ class Slab {
   void reserve(std::uint32_t count) {
     while (size() < count) pieces_.push_back(std::make_unique<T[]>(piece));
   }
-  std::uint64_t bytes() const { return pieces_.size() * piece * sizeof(T) + pieces_.capacity() * sizeof(pieces_[0]); }
 
  private:
   static constexpr std::uint32_t piece = 1024;

@@ -1,0 +1,280 @@
+// The queues' speed: the in-process one by itself, the one in Redis beside a bare EVALSHA of as many writes.
+//
+// gameforge_bench_queue memory [SECONDS]          prints JSON lines
+// gameforge_bench_queue redis URL [SECONDS]       the same, on a server that is empty and stays the caller's
+#include "queue/memory_queue.hpp"
+#include "queue/redis_queue.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <malloc.h>
+
+namespace {
+
+using namespace gf;
+using namespace gf::queue;
+
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+void print(std::string_view name, double value, std::string_view unit) {
+  fmt::print("{{\"name\": \"{}\", \"value\": {:.3f}, \"unit\": \"{}\"}}\n", name, value, unit);
+  std::fflush(stdout);
+}
+
+template <class T>
+T must(Result<T> result) {
+  if (!result) {
+    fmt::print(stderr, "bench: {}\n", result.error().message);
+    std::exit(1);
+  }
+  return std::move(result).value();
+}
+
+NewJob job_of(std::size_t bytes, int user = 0) {
+  NewJob job;
+  job.user = fmt::format("user {}", user);
+  job.payload.assign(bytes, 'x');
+  return job;
+}
+
+QueueOptions bench_options() {
+  QueueOptions options;
+  options.depth = {0, 0};
+  options.kept_finished = 0;
+  options.kept_events = 0;
+  return options;
+}
+
+/// Cycles a second of `threads` threads that each enqueue, reserve and complete, and the 99th percentile of a reserve.
+void memory_cycles(int threads, std::size_t batch, double seconds, std::size_t waiting, const char* name) {
+  MemoryQueueOptions wanted;
+  wanted.queue = bench_options();
+  auto queue = must(MemoryQueue::create(std::move(wanted)));
+  for (std::size_t index = 0; index < waiting; ++index) must(queue->enqueue(job_of(64, static_cast<int>(index % 16))));
+  std::atomic<bool> over{false};
+  std::atomic<std::uint64_t> cycles{0};
+  std::vector<std::vector<std::int64_t>> samples(static_cast<std::size_t>(threads));
+  std::vector<std::thread> running;
+  const auto begun = now_ns();
+  for (int index = 0; index < threads; ++index) {
+    running.emplace_back([&, index] {
+      auto& mine = samples[static_cast<std::size_t>(index)];
+      mine.reserve(1 << 20);
+      ReserveRequest request;
+      request.count = static_cast<std::uint32_t>(batch);
+      std::uint64_t count = 0;
+      const auto job = job_of(64, index);
+      while (!over.load(std::memory_order_relaxed)) {
+        if (batch == 1) {
+          must(queue->enqueue(job));
+        } else {
+          queue->enqueue_many(std::vector<NewJob>(batch, job));
+        }
+        const auto from = now_ns();
+        auto leases = must(queue->reserve(request));
+        if (mine.size() < mine.capacity()) mine.push_back(now_ns() - from);
+        if (batch == 1) {
+          for (const auto& lease : leases) (void)queue->complete(lease.key);
+        } else {
+          std::vector<Completion> completions;
+          completions.reserve(leases.size());
+          for (const auto& lease : leases) completions.push_back({lease.key, {}});
+          queue->complete_many(std::move(completions));
+        }
+        count += leases.size();
+      }
+      cycles += count;
+    });
+  }
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  over = true;
+  for (auto& thread : running) thread.join();
+  const auto elapsed = static_cast<double>(now_ns() - begun) / 1e9;
+  print(fmt::format("{}: cycles", name), static_cast<double>(cycles) / elapsed, "1/s");
+  std::vector<std::int64_t> all;
+  for (auto& some : samples) all.insert(all.end(), some.begin(), some.end());
+  std::ranges::sort(all);
+  if (!all.empty())
+    print(fmt::format("{}: reserve p99", name), static_cast<double>(all[all.size() * 99 / 100]) / 1e3, "us");
+}
+
+void memory_bytes(std::size_t payload) {
+  MemoryQueueOptions wanted;
+  wanted.queue = bench_options();
+  auto queue = must(MemoryQueue::create(std::move(wanted)));
+  constexpr std::size_t jobs = 1'000'000;
+  const auto job = job_of(payload);
+  const auto before = ::mallinfo2();
+  for (std::size_t index = 0; index < jobs; ++index) must(queue->enqueue(job));
+  const auto after = ::mallinfo2();
+  // What the allocator gave out, with its own headers, and its mapped pieces.
+  const auto bytes =
+      static_cast<double>(after.uordblks + after.hblkhd) - static_cast<double>(before.uordblks + before.hblkhd);
+  print(fmt::format("memory of a waiting job of {} bytes", payload), bytes / jobs, "bytes");
+}
+
+/// Calls of `step` a second, each of which does `worth` things, in `connections` threads.
+double rate_of(int connections, double seconds, double worth, const std::function<void(int)>& step) {
+  std::atomic<bool> over{false};
+  std::atomic<std::uint64_t> count{0};
+  std::vector<std::thread> threads;
+  const auto begun = now_ns();
+  for (int index = 0; index < connections; ++index) {
+    threads.emplace_back([&, index] {
+      std::uint64_t mine = 0;
+      for (; !over.load(std::memory_order_relaxed); ++mine) step(index);
+      count += mine;
+    });
+  }
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  over = true;
+  for (auto& thread : threads) thread.join();
+  return static_cast<double>(count) * worth * 1e9 / static_cast<double>(now_ns() - begun);
+}
+
+void redis_bench(const std::string& url, double seconds) {
+  auto client = must(redis::Client::create(url));
+  // A script of as many writes as an enqueue makes (record, body, line, four counters), and as a cycle does.
+  redis::Script bare("for i = 1, 7 do redis.call('HSET', KEYS[1], ARGV[1] .. i, ARGV[2]) end return 1");
+  std::uint64_t number = 0;
+  const std::string payload(64, 'x');
+  const auto bare_rate = rate_of(1, seconds, 1, [&](int) {
+    must(client->run({&bare, {"bare"}, {std::to_string(++number % 1000), payload}}));
+  });
+  print("bare EVALSHA of 7 writes, unpipelined", bare_rate, "1/s");
+  const auto piped = rate_of(1, seconds, 16, [&](int) {
+    std::vector<redis::ScriptCall> calls;
+    for (int at = 0; at < 16; ++at) calls.push_back({&bare, {"bare"}, {std::to_string(++number % 1000), payload}});
+    must(client->run_many(calls));
+  });
+  print("bare EVALSHA of 7 writes, 16 in a pipeline", piped, "1/s");
+  (void)client->call({"FLUSHALL"});
+
+  const auto open = [&](const std::string& name) {
+    RedisQueueOptions options;
+    options.url = url;
+    options.name = name;
+    options.queue = bench_options();
+    return must(RedisQueue::create(std::move(options)));
+  };
+  {
+    auto queue = open("unbatched");
+    const auto job = job_of(64);
+    const auto enqueues = rate_of(1, seconds, 1, [&](int) { must(queue->enqueue(job)); });
+    print("enqueue, one by one", enqueues, "1/s");
+    print("enqueue, one by one, of the bare rate", enqueues / bare_rate * 100, "%");
+    const auto cycles = rate_of(1, seconds, 1, [&](int) {
+      const auto leases = must(queue->reserve({}));
+      for (const auto& lease : leases) must(queue->complete(lease.key));
+    });
+    print("reserve and complete, one by one: calls", cycles * 2, "1/s");
+    print("reserve and complete, one by one, of the bare rate", cycles * 2 / bare_rate * 100, "%");
+  }
+  (void)client->call({"FLUSHALL"});
+  constexpr std::size_t batch = 16;
+  {
+    auto queue = open("batched");
+    const auto job = job_of(64);
+    const auto enqueues =
+        rate_of(1, seconds, batch, [&](int) { queue->enqueue_many(std::vector<NewJob>(batch, job)); });
+    print("enqueue, 16 at a time", enqueues, "1/s");
+    print("enqueue, 16 at a time, of the bare rate in a pipeline", enqueues / piped * 100, "%");
+    ReserveRequest request;
+    request.count = batch;
+    const auto cycles = rate_of(1, seconds, batch, [&](int) {
+      const auto leases = must(queue->reserve(request));
+      std::vector<Completion> completions;
+      for (const auto& lease : leases) completions.push_back({lease.key, {}});
+      queue->complete_many(std::move(completions));
+    });
+    print("reserve and complete, 16 at a time", cycles, "1/s");
+    print("reserve and complete, 16 at a time, of the bare rate in a pipeline", cycles / piped * 100, "%");
+  }
+  for (const std::size_t waiting : {std::size_t{1000}, std::size_t{1'000'000}}) {
+    (void)client->call({"FLUSHALL"});
+    auto queue = open("depth");
+    for (std::size_t index = 0; index < waiting; index += 500) {
+      std::vector<NewJob> jobs;
+      for (std::size_t at = 0; at < 500; ++at) jobs.push_back(job_of(64, static_cast<int>(at % 16)));
+      queue->enqueue_many(std::move(jobs));
+    }
+    const auto cycles = rate_of(1, seconds, batch, [&](int) {
+      queue->enqueue_many(std::vector<NewJob>(batch, job_of(64)));
+      ReserveRequest request;
+      request.count = batch;
+      const auto leases = must(queue->reserve(request));
+      std::vector<Completion> completions;
+      for (const auto& lease : leases) completions.push_back({lease.key, {}});
+      queue->complete_many(std::move(completions));
+    });
+    print(fmt::format("whole cycle, 16 at a time, {} waiting", waiting), cycles, "1/s");
+  }
+  (void)client->call({"FLUSHALL"});
+  {
+    auto queue = open("latency");
+    std::vector<std::int64_t> latencies;
+    std::thread worker([&] {
+      ReserveRequest request;
+      request.timeout_us = std::nullopt;
+      for (;;) {
+        const auto leases = queue->reserve(request);
+        if (!leases) return;
+        for (const auto& lease : leases.value()) {
+          latencies.push_back(now_ns() / 1000 - std::atoll(lease.payload.c_str()));
+          (void)queue->complete(lease.key);
+        }
+      }
+    });
+    for (int index = 0; index < 300; ++index) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(3));
+      auto job = job_of(0);
+      job.payload = std::to_string(now_ns() / 1000);
+      must(queue->enqueue(std::move(job)));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    queue->close();
+    worker.join();
+    std::ranges::sort(latencies);
+    print("from enqueue to start on an idle worker, median", static_cast<double>(latencies[latencies.size() / 2]),
+          "us");
+    print("from enqueue to start on an idle worker, p99", static_cast<double>(latencies[latencies.size() * 99 / 100]),
+          "us");
+  }
+  (void)client->call({"FLUSHALL"});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string what = argc > 1 ? argv[1] : "";
+  if (what == "memory") {
+    const double seconds = argc > 2 ? std::atof(argv[2]) : 2;
+    memory_cycles(2, 1, seconds, 0, "two threads, one by one");
+    memory_cycles(2, 16, seconds, 0, "two threads, 16 at a time");
+    memory_cycles(2, 1, seconds, 1000, "two threads, one by one, 1000 waiting");
+    memory_cycles(2, 1, seconds, 1'000'000, "two threads, one by one, 1000000 waiting");
+    memory_bytes(64);
+    memory_bytes(1024);
+    return 0;
+  }
+  if (what == "redis" && argc > 2) {
+    redis_bench(argv[2], argc > 3 ? std::atof(argv[3]) : 2);
+    return 0;
+  }
+  fmt::print(stderr, "usage: gameforge_bench_queue memory [SECONDS] | redis URL [SECONDS]\n");
+  return 2;
+}
