@@ -221,6 +221,18 @@ void RedisQueue::log_expired(const Reply& letters) const {
   }
 }
 
+Result<Reply> RedisQueue::run_after_sweep(Setup& setup, RedisScript script, std::vector<std::string> arguments) {
+  // The last argument says that it is to be done whatever is due: then more is due than one sweep does.
+  arguments.emplace_back("0");
+  for (int turn = 0; turn < 3; ++turn) {
+    if (turn == 2) arguments.back() = "1";
+    GF_TRY(auto reply, run(setup, script, arguments, Repeat::safe));
+    if (reply.items.size() != 1 || reply.items[0].text != "due") return reply;
+    GF_TRYV(sweep());
+  }
+  return strange("sweep");
+}
+
 Result<Reply> RedisQueue::run(Setup& setup, RedisScript script, std::vector<std::string> arguments, Repeat repeat) {
   redis::ScriptCall call;
   call.script = &setup.scripts[static_cast<std::size_t>(script)];
@@ -244,7 +256,7 @@ std::vector<Result<Enqueued>> RedisQueue::enqueue_many(std::vector<NewJob> jobs)
   const auto send = [&] {
     if (places.empty()) return;
     arguments[0] = number(std::uint64_t{places.size()});
-    auto reply = run(*of, RedisScript::enqueue, std::move(arguments), Repeat::safe);
+    auto reply = run_after_sweep(*of, RedisScript::enqueue, std::move(arguments));
     arguments.clear();
     bytes = 0;
     for (std::size_t at = 0; at < places.size(); ++at) {
@@ -449,7 +461,7 @@ std::vector<Result<void>> RedisQueue::complete_many(std::vector<Completion> comp
   const auto send = [&] {
     if (places.empty()) return;
     arguments[0] = number(std::uint64_t{places.size()});
-    auto reply = run(*of, RedisScript::complete, std::move(arguments), Repeat::safe);
+    auto reply = run_after_sweep(*of, RedisScript::complete, std::move(arguments));
     arguments.clear();
     for (std::size_t at = 0; at < places.size(); ++at) {
       auto& answer = answers[places[at]];
@@ -655,13 +667,14 @@ Result<Statistics> RedisQueue::statistics() {
   out.dead = static_cast<std::uint64_t>(reply.items[1].number());
   out.finished_kept = static_cast<std::uint64_t>(reply.items[2].number());
   out.users = static_cast<std::uint64_t>(reply.items[3].number());
+  std::array<std::uint64_t, lane_count> delayed{};
   std::int64_t wait_sum_us = 0;
   std::int64_t run_sum_us = 0;
   const auto& fields = reply.items[4].items;
   const auto count_of = [](const Reply& value) {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(value.number(), 0));
   };
-  const std::array<std::pair<std::string_view, std::uint64_t*>, 19> totals = {{
+  const std::array<std::pair<std::string_view, std::uint64_t*>, 18> totals = {{
       {"accepted", &out.totals.accepted},
       {"duplicates", &out.totals.duplicates},
       {"rejected", &out.totals.rejected},
@@ -680,7 +693,7 @@ Result<Statistics> RedisQueue::statistics() {
       {"requeued", &out.totals.requeued},
       {"removed", &out.totals.removed},
       {"run", &out.running},
-      {"d", &out.delayed},
+
   }};
   for (std::size_t at = 0; at + 1 < fields.size(); at += 2) {
     const std::string_view name = fields[at].text;
@@ -696,8 +709,10 @@ Result<Statistics> RedisQueue::statistics() {
       wait_sum_us = value.number();
     } else if (name == "Rs") {
       run_sum_us = value.number();
-    } else if (name.size() == 2 && name[0] == 'w' && name[1] >= '0' && name[1] <= '2') {
+    } else if (name.size() == 2 && name[0] == 'n' && name[1] >= '0' && name[1] <= '2') {
       out.waiting[static_cast<std::size_t>(name[1] - '0')] = count_of(value);
+    } else if (name.size() == 2 && name[0] == 'd' && name[1] >= '0' && name[1] <= '2') {
+      delayed[static_cast<std::size_t>(name[1] - '0')] = count_of(value);
     } else if (name.size() == 2 && name[0] == 'b' && name[1] >= '0' && name[1] <= '2') {
       out.payload_bytes += count_of(value);
     } else if (name.size() > 1 && (name[0] == 'W' || name[0] == 'R')) {
@@ -708,6 +723,10 @@ Result<Statistics> RedisQueue::statistics() {
         (name[0] == 'W' ? out.wait : out.run).add_bucket(bucket, count_of(value), 0);
       }
     }
+  }
+  for (std::size_t lane = 0; lane < lane_count; ++lane) {
+    out.delayed += delayed[lane];
+    out.waiting[lane] -= std::min(out.waiting[lane], delayed[lane]);
   }
   out.wait.add_bucket(0, 0, wait_sum_us);
   out.run.add_bucket(0, 0, run_sum_us);
@@ -807,7 +826,11 @@ Result<bool> RedisQueue::sweep() {
 Result<void> RedisQueue::configure(const QueueOptions& options) {
   GF_TRYV(check(options));
   const auto fresh = std::make_shared<Setup>(options, RedisScriptContext{options_.test_clock, has_flags_});
-  GF_TRYV(run(*fresh, RedisScript::configure, {}, Repeat::safe));
+  for (bool more = true; more;) {
+    GF_TRY(const auto reply, run(*fresh, RedisScript::configure, {}, Repeat::safe));
+    if (reply.items.size() != 1) return strange("configure");
+    more = reply.items[0].number() != 0;
+  }
   const std::lock_guard lock(mutex_);
   setup_ = fresh;
   return success();

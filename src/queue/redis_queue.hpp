@@ -85,6 +85,8 @@ class RedisQueue final : public Queue {
 
   std::shared_ptr<Setup> setup() const;
   Result<redis::Reply> run(Setup& setup, RedisScript script, std::vector<std::string> arguments, redis::Repeat repeat);
+  /// For scripts that do not sweep by themselves, and say so instead where something is due.
+  Result<redis::Reply> run_after_sweep(Setup& setup, RedisScript script, std::vector<std::string> arguments);
   /// Looks at the server, and makes the scripts for it.
   Result<void> check_server();
   std::string nonce() const;

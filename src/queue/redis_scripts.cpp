@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <vector>
+
 namespace gf::queue {
 namespace {
 
@@ -15,11 +17,17 @@ local STATE,LANE,USER,ENQ,AVAIL,DEADLINE,STARTED,ENDED,TOKEN,FAILURES,CRASHES,MA
 local S_DELAYED,S_WAITING,S_RUNNING,S_DONE,S_CANCELLED,S_EXPIRED,S_DEAD = 0,1,2,3,4,5,6
 local E_ACCEPTED,E_STARTED,E_RETRIED,E_RELEASED,E_RECOVERED,E_DONE,E_CANCELLED,E_EXPIRED,E_DEAD,E_REQUEUED,E_REMOVED = 0,1,2,3,4,5,6,7,8,9,10
 local P44, P50, P51 = 17592186044416, 1125899906842624, 2251799813685248
-local inc, events, wake = {}, {}, false
+local inc, events, wake, users_inc, gone = {}, {}, false, {}, {}
+-- due: nothing is due before it (see sweep).
+local due, seq, turn = unpack(call('HMGET', META, 'due', 'seq', 'turn'))
+due = tonumber(due or '0'); seq = tonumber(seq or '0'); turn = tonumber(turn or '0')
+local due_was, seq_was, turn_was = due, seq, turn
 
 local function text(n) return string.format('%.0f', n) end
 local function bump(field, n) inc[field] = (inc[field] or 0) + n end
+local function at(time) if time < due then due = time end end
 local function load(id)
+  if gone[id] then return nil end
   local packed = call('HGET', JOB, id)
   if not packed then return nil end
   local ok, j = pcall(cmsgpack.unpack, packed)
@@ -31,8 +39,22 @@ local function emit(kind, id, j, status)
   if O.events > 0 then events[#events + 1] = kind .. ' ' .. id .. ' ' .. text(j[TOKEN]) .. ' ' .. status .. ' ' .. text(T) end
 end
 local function flush()
-  for field, n in pairs(inc) do if n ~= 0 then call('HINCRBY', META, field, n) end end
-  inc = {}
+  local fields, set = {}, {}
+  for field, n in pairs(inc) do if n ~= 0 then fields[#fields + 1] = field end end
+  if #fields > 0 then
+    for i, value in ipairs(call('HMGET', META, unpack(fields))) do
+      set[#set + 1] = fields[i]; set[#set + 1] = tonumber(value or '0') + inc[fields[i]]
+    end
+  end
+  if due ~= due_was then set[#set + 1] = 'due'; set[#set + 1] = due end
+  if seq ~= seq_was then set[#set + 1] = 'seq'; set[#set + 1] = seq end
+  if turn ~= turn_was then set[#set + 1] = 'turn'; set[#set + 1] = turn end
+  if #set > 0 then call('HSET', META, unpack(set)) end
+  inc = {}; due_was = due; seq_was = seq; turn_was = turn
+  for user, n in pairs(users_inc) do
+    if n ~= 0 and call('HINCRBY', USERS, user, n) <= 0 then call('HDEL', USERS, user) end
+  end
+  users_inc = {}
   if #events > 0 then
     local last = call('HINCRBY', META, 'ev', #events)
     for i, e in ipairs(events) do
@@ -68,14 +90,14 @@ local function head_of(lane, user)
 end
 local function since_of(member) return tonumber(string.sub(member, -48, -33)) end
 local function id_of(member) return string.sub(member, -32) end
-local function next_turn(lane) return lane * P44 + call('HINCRBY', META, 'turn', 1) end
+local function next_turn(lane) turn = turn + 1; return lane * P44 + turn end
 local function make_available(id, j, fresh)
-  if fresh then j[SEQ] = call('HINCRBY', META, 'seq', 1) end
+  if fresh then seq = seq + 1; j[SEQ] = seq end
   j[STATE] = S_WAITING
   local lane, user = j[LANE], j[USER]
   local member, lu = member_of(id, j), lane .. user
   call('ZADD', FIFO, 0, member)
-  local parked = call('ZSCORE', PARKED, user)
+  local parked = O.parks == 1 and call('ZSCORE', PARKED, user)
   local ages = parked and PAGE or AGE
   local had = call('ZSCORE', ages, lu)
   if not had then
@@ -84,7 +106,7 @@ local function make_available(id, j, fresh)
   elseif not fresh and head_of(lane, user) == member then
     call('ZADD', ages, age_score(lane, j[AVAIL]), lu)
   end
-  bump('n' .. lane, 1); bump('w' .. lane, 1); bump('b' .. lane, j[PLEN]); bump('wb' .. lane, j[PLEN])
+  bump('n' .. lane, 1); bump('b' .. lane, j[PLEN])
   wake = true
 end
 local function leave_line(id, j)
@@ -92,17 +114,18 @@ local function leave_line(id, j)
   local lu = lane .. user
   call('ZREM', FIFO, member_of(id, j))
   local head = head_of(lane, user)
-  local ages = call('ZSCORE', PARKED, user) and PAGE or AGE
+  local ages = O.parks == 1 and call('ZSCORE', PARKED, user) and PAGE or AGE
   if head then
     call('ZADD', ages, age_score(lane, since_of(head)), lu)
   else
     call('ZREM', ages, lu)
     call('ZREM', RING, lu)
   end
-  bump('n' .. lane, -1); bump('w' .. lane, -1); bump('b' .. lane, -j[PLEN]); bump('wb' .. lane, -j[PLEN])
+  bump('n' .. lane, -1); bump('b' .. lane, -j[PLEN])
 end
 local function park(user, till)
   call('ZADD', PARKED, till, user)
+  if till ~= '+inf' then at(till) end
   for lane = 0, 2 do
     local lu = lane .. user
     local age = call('ZSCORE', AGE, lu)
@@ -128,29 +151,36 @@ end
 local function over_limit(user)
   return O.user_limit > 0 and tonumber(call('HGET', USERS, user) or '0') >= O.user_limit
 end
+local function runs(user, n)
+  if O.user_limit == 0 then users_inc[user] = (users_inc[user] or 0) + n; return 0 end
+  local now = call('HINCRBY', USERS, user, n)
+  if now <= 0 then call('HDEL', USERS, user) end
+  return now
+end
 local function end_run(id, j)
   call('ZREM', LEASES, id); call('ZREM', ACTIVE, id)
   local user = j[USER]
-  if call('HINCRBY', USERS, user, -1) <= 0 then call('HDEL', USERS, user) end
+  runs(user, -1)
   -- Who is parked for time as well stays so.
   if O.user_limit > 0 and call('ZSCORE', PARKED, user) == 'inf' and not over_limit(user) then unpark(user) end
   bump('run', -1)
 end
 
-local function arm(id, j) if j[DEADLINE] > 0 then call('ZADD', DEADLINES, j[DEADLINE], id) end end
+local function arm(id, j) if j[DEADLINE] > 0 then call('ZADD', DEADLINES, j[DEADLINE], id); at(j[DEADLINE]) end end
 local function disarm(id, j)
   if j[STATE] == S_WAITING then
     leave_line(id, j)
   elseif j[STATE] == S_DELAYED then
     call('ZREM', DELAYED, id)
-    bump('n' .. j[LANE], -1); bump('d', -1); bump('b' .. j[LANE], -j[PLEN])
+    bump('n' .. j[LANE], -1); bump('d' .. j[LANE], -1); bump('b' .. j[LANE], -j[PLEN])
   end
   if j[DEADLINE] > 0 then call('ZREM', DEADLINES, id) end
 end
 local function make_delayed(id, j, till)
   j[STATE] = S_DELAYED; j[AVAIL] = till
   call('ZADD', DELAYED, till, id)
-  bump('n' .. j[LANE], 1); bump('d', 1); bump('b' .. j[LANE], j[PLEN])
+  at(till)
+  bump('n' .. j[LANE], 1); bump('d' .. j[LANE], 1); bump('b' .. j[LANE], j[PLEN])
   -- Whoever sleeps longer than that has to get up earlier.
   local first = call('ZRANGE', DELAYED, 0, 0)[1]
   if first == id then wake = true end
@@ -184,6 +214,7 @@ local function finish(id, j, state)
   else
     save(id, j)
     call('ZADD', FINISHED, T, id)
+    at(T + O.kept_us)
     if call('ZCARD', FINISHED) > O.kept then trim() end
   end
 end
@@ -203,6 +234,7 @@ local function kill(id, j, status, message)
   let_key_go(id, j, false)
   save(id, j)
   call('ZADD', DEAD, T, id)
+  if O.max_dead_us > 0 then at(T + O.max_dead_us) end
   bump('db', j[PLEN]); bump('died', 1)
   emit(E_DEAD, id, j, status)
   if O.dead_expire == 1 then
@@ -238,7 +270,9 @@ end
 -- A repeat of a call whose answer was lost: it has been carried out.
 local function is_repeat(j, nonce) return j and nonce ~= '' and j[NONCE] == nonce end
 
+-- Does what is due, at most `budget` of it, and returns whether more may be.
 local function sweep(budget)
+  if T < due then return false end
   local leases = call('ZRANGEBYSCORE', LEASES, '-inf', T, 'WITHSCORES', 'LIMIT', 0, budget)
   local delayed = call('ZRANGEBYSCORE', DELAYED, '-inf', T, 'WITHSCORES', 'LIMIT', 0, budget)
   local a, b, left = 1, 1, budget
@@ -249,7 +283,7 @@ local function sweep(budget)
       b = b + 2
       call('ZREM', DELAYED, id)
       if j and j[STATE] == S_DELAYED then
-        bump('n' .. j[LANE], -1); bump('d', -1); bump('b' .. j[LANE], -j[PLEN])
+        bump('n' .. j[LANE], -1); bump('d' .. j[LANE], -1); bump('b' .. j[LANE], -j[PLEN])
         make_available(id, j, true)
         save(id, j)
       end
@@ -306,28 +340,34 @@ local function sweep(budget)
     local rank = tonumber(checked[2] or '0')
     local page = call('ZRANGE', ACTIVE, rank, rank + 99)
     for _, id in ipairs(page) do
-      if not call('ZSCORE', LEASES, id) then call('ZADD', LEASES, 0, id) end
+      if not call('ZSCORE', LEASES, id) then call('ZADD', LEASES, T, id) end
     end
     call('HSET', META, 'orphan_at', text(T), 'orphan_rank', #page < 100 and 0 or rank + 100)
   end
-  return left <= 0
+  if left <= 0 then due = T; return true end
+  due = tonumber(call('HGET', META, 'orphan_at')) + 1000000
+  for key, more in pairs({[LEASES] = 0, [DELAYED] = 0, [DEADLINES] = 0, [KEYX] = 0, [PARKED] = 0, [FINISHED] = O.kept_us, [DEAD] = O.max_dead_us}) do
+    local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    if first[1] and first[2] ~= 'inf' and (key ~= DEAD or more > 0) then at(tonumber(first[2]) + more) end
+  end
+  return false
 end
 local function unpark_due()
   for _, user in ipairs(call('ZRANGEBYSCORE', PARKED, '-inf', T, 'LIMIT', 0, 100)) do unpark(user) end
 end
 local function next_due()
-  local due = 0
+  local soonest = 0
   for _, key in ipairs({DELAYED, LEASES, DEADLINES, PARKED}) do
     local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
     if first[1] and first[2] ~= 'inf' then
-      local at = tonumber(first[2])
-      if due == 0 or at < due then due = at end
+      local time = tonumber(first[2])
+      if soonest == 0 or time < soonest then soonest = time end
     end
   end
-  return due
+  return soonest
 end
 -- The lane and user whose turn it is.
-local last_aged, credits
+local last_aged, credits, none_aged
 local function first_in(lane)
   return call('ZRANGEBYSCORE', RING, lane * P44, '(' .. text((lane + 1) * P44), 'LIMIT', 0, 1)[1]
 end
@@ -345,19 +385,21 @@ local function choose()
   local first = call('ZRANGE', RING, 0, 0)[1]
   if not first then return nil end
   local lane, user, aged = tonumber(string.sub(first, 1, 1)), string.sub(first, 2), false
-  if last_aged ~= 1 then
-    local due = T
+  -- Of what waits now nothing gets older within a script.
+  if last_aged ~= 1 and not none_aged then
+    local oldest_due = T
     local strict = lane
     for other = strict + 1, 2 do
       local bound = O.bounds[other + 1]
       if bound > 0 then
         local oldest = call('ZRANGEBYSCORE', AGE, other * P51, '(' .. text((other + 1) * P51), 'WITHSCORES', 'LIMIT', 0, 1)
         if oldest[1] then
-          local at = tonumber(oldest[2]) - other * P51 + P50 + bound
-          if at < due then due = at; lane = other; user = string.sub(oldest[1], 2); aged = true end
+          local time = tonumber(oldest[2]) - other * P51 + P50 + bound
+          if time < oldest_due then oldest_due = time; lane = other; user = string.sub(oldest[1], 2); aged = true end
         end
       end
     end
+    none_aged = strict == 0 and not aged
   end
   return lane, user, aged
 end
@@ -397,7 +439,8 @@ local function take(lease, worker)
         else
           last_aged = aged and 1 or 0
         end
-        local member = head_of(lane, user)
+        local heads = call('ZRANGEBYLEX', FIFO, '[' .. line(lane, user), '(' .. lu .. '\1', 'LIMIT', 0, 2)
+        local member = heads[1]
         local id = member and id_of(member)
         local j = id and load(id)
         if not member then  -- Only a foreign hand leaves a turn without a job.
@@ -407,15 +450,21 @@ local function take(lease, worker)
           local head = head_of(lane, user)
           if head then call('ZADD', AGE, age_score(lane, since_of(head)), lu) else call('ZREM', AGE, lu); call('ZREM', RING, lu) end
         else
-          leave_line(id, j)
-          -- Behind the others, if there is more.
-          if call('ZSCORE', AGE, lu) then call('ZADD', RING, next_turn(lane), lu) end
-          if call('HINCRBY', USERS, user, 1) >= O.user_limit and O.user_limit > 0 then park(user, '+inf') end
+          call('ZREM', FIFO, member)
+          bump('n' .. lane, -1); bump('b' .. lane, -j[PLEN])
+          if heads[2] then  -- Behind the others.
+            call('ZADD', AGE, age_score(lane, since_of(heads[2])), lu)
+            call('ZADD', RING, next_turn(lane), lu)
+          else
+            call('ZREM', AGE, lu); call('ZREM', RING, lu)
+          end
+          if runs(user, 1) >= O.user_limit and O.user_limit > 0 then park(user, '+inf') end
           if j[DEADLINE] > 0 then call('ZREM', DEADLINES, id) end
           j[STATE] = S_RUNNING; j[TOKEN] = j[TOKEN] + 1; j[STARTED] = T; j[WORKER] = worker
           if j[TOKEN] == 1 then let_key_go(id, j, true) end
           save(id, j)
           call('ZADD', LEASES, T + lease, id); call('ZADD', ACTIVE, T, id)
+          at(T + lease)
           bump('run', 1); bump('taken', 1); observe('W', T - j[AVAIL])
           emit(E_STARTED, id, j, 0)
           return id, j
@@ -515,9 +564,10 @@ return {'version', version}
 // n, then for each: id, nonce, lane, user, payload, content type, tags, key, scope, key ttl, on duplicate, delay,
 // deadline ('' for none), max attempts, base, cap.
 constexpr std::string_view enqueue_script = R"lua(
-sweep(16)
+if T >= due and ARGV[#ARGV] ~= '1' then return {'due'} end
 local out = {}
 local counts = call('HMGET', META, 'n0', 'n1', 'n2', 'b0', 'b1', 'b2', 'db')
+local dead_count
 local function count(i, field) return tonumber(counts[i] or '0') + (inc[field] or 0) end
 local function lack(lane, bytes)
   local n, b = count(lane + 1, 'n' .. lane), count(lane + 4, 'b' .. lane)
@@ -537,7 +587,8 @@ local function lack(lane, bytes)
 end
 local function make_room(lane, bytes)
   if O.dead_expire == 0 then
-    local n = call('ZCARD', DEAD)
+    dead_count = dead_count or call('ZCARD', DEAD)
+    local n = dead_count
     if O.max_dead > 0 and n >= O.max_dead then return 'the dead letters are full: ' .. text(n) .. ' of at most ' .. text(O.max_dead) .. ' jobs' end
     local b = count(7, 'db')
     if O.max_dead_bytes > 0 and b >= O.max_dead_bytes then return 'the dead letters are full: ' .. text(b) .. ' of at most ' .. text(O.max_dead_bytes) .. ' bytes' end
@@ -558,14 +609,15 @@ local function make_room(lane, bytes)
   bump('n' .. from, 1); bump('b' .. from, j[PLEN])
   if still then return still end
   bump('dropped', 1)
+  dead_count = nil
   disarm(id, j)
   kill(id, j, 205, 'dropped to make room for a newer job')
   return nil
 end
-local at = 2
+local place = 2
 for _ = 1, tonumber(ARGV[1]) do
-  local id, nonce, lane, user, payload, ctype, tags, key, scope, ttl, on_dup, delay, deadline, maxatt, base, cap = unpack(ARGV, at, at + 15)
-  at = at + 16
+  local id, nonce, lane, user, payload, ctype, tags, key, scope, ttl, on_dup, delay, deadline, maxatt, base, cap = unpack(ARGV, place, place + 15)
+  place = place + 16
   lane = tonumber(lane); delay = tonumber(delay)
   local answer
   local there = load(id)
@@ -599,7 +651,7 @@ for _ = 1, tonumber(ARGV[1]) do
         #payload, key, ctype, tags, 0, 0, '', 0, '', {}, '', '', nonce}
       if key ~= '' then
         call('HSET', KEYH, key, scope .. id)
-        if scope == '0' then call('ZADD', KEYX, T + tonumber(ttl), key) end
+        if scope == '0' then call('ZADD', KEYX, T + tonumber(ttl), key); at(T + tonumber(ttl)) end
       end
       bump('accepted', 1)
       emit(E_ACCEPTED, id, j, 0)
@@ -629,7 +681,7 @@ last_aged = tonumber(state[2] or '0')
 credits = {[0] = tonumber(state[3] or '0'), [1] = tonumber(state[4] or '0'), [2] = tonumber(state[5] or '0')}
 local leases = {}
 if state[1] ~= '1' then
-  unpark_due()
+  if O.interval > 0 then unpark_due() end
   local aged = last_aged
   local lease = tonumber(ARGV[2])
   for _ = 1, tonumber(ARGV[1]) do
@@ -646,9 +698,9 @@ if state[1] ~= '1' then
   end
   wake = call('ZCARD', RING) > 0
 end
-local due = next_due()
+local soonest = #leases == 0 and next_due() or 0
 flush()
-return {T, due, more and 1 or 0, leases, expired_letters}
+return {T, soonest, more and 1 or 0, leases, expired_letters}
 )lua";
 
 // id, token, lease.
@@ -658,6 +710,7 @@ local j = held(ARGV[1], tonumber(ARGV[2]))
 if not j then flush(); return {'lost'} end
 local till = T + tonumber(ARGV[3])
 call('ZADD', LEASES, till, ARGV[1])
+at(till)
 bump('renewed', 1)
 flush()
 return {'ok', till, j[CANCEL]}
@@ -676,7 +729,7 @@ return {'ok'}
 
 // n, then for each: id, token, nonce, reference, bytes.
 constexpr std::string_view complete_script = R"lua(
-sweep(16)
+if T >= due and ARGV[#ARGV] ~= '1' then return {'due'} end
 local out = {}
 for i = 0, tonumber(ARGV[1]) - 1 do
   local id, token, nonce, ref, bytes = unpack(ARGV, 2 + 5 * i, 6 + 5 * i)
@@ -918,23 +971,73 @@ flush()
 return {more and 1 or 0, expired_letters}
 )lua";
 
+// Returns whether there is more to do.
 constexpr std::string_view configure_script = R"lua(
-for _, user in ipairs(call('ZRANGE', PARKED, 0, 999)) do
-  if not over_limit(user) then unpark(user) end
+local left = 0
+for _, user in ipairs(call('ZRANGE', PARKED, 0, 499)) do
+  if not over_limit(user) then unpark(user) else left = left + 1 end
 end
--- The rest is judged anew by the next takes, some at a time.
-if call('ZCARD', PARKED) > 0 and O.user_limit == 0 then call('ZUNIONSTORE', PARKED, 1, PARKED, 'WEIGHTS', 0) end
+local more = O.parks == 0 and call('ZCARD', PARKED) > 0
 call('HDEL', META, 'aged', 'c0', 'c1', 'c2')
-while call('ZCARD', FINISHED) > O.kept do
-  local some = call('ZRANGE', FINISHED, 0, 499)
-  local over = math.min(#some, call('ZCARD', FINISHED) - O.kept)
-  for i = 1, over do call('ZREM', FINISHED, some[i]); call('HDEL', JOB, some[i]) end
-  break
-end
+due = 0
+local over = math.min(call('ZCARD', FINISHED) - O.kept, 500)
+for _ = 1, over do trim() end
 wake = true
 flush()
-return {'ok'}
+return {(more or over == 500) and 1 or 0}
 )lua";
+
+/// The prelude with those functions alone that `script` calls, or what it calls: making some forty closures costs more
+/// than most scripts do. A function begins with "local function" at the start of a line, and ends with "end" there, or
+/// on its own line.
+std::string needed_prelude(std::string_view script) {
+  struct Part {
+    std::string_view name;  // Empty: not a function.
+    std::string_view text;
+    bool needed = false;
+  };
+  std::vector<Part> parts;
+  constexpr std::string_view opening = "\nlocal function ";
+  for (std::size_t at = 0; at < prelude.size();) {
+    const auto begin = prelude.find(opening, at);
+    if (begin == std::string_view::npos) {
+      parts.push_back({{}, prelude.substr(at), true});
+      break;
+    }
+    parts.push_back({{}, prelude.substr(at, begin - at), true});
+    const auto name_at = begin + opening.size();
+    const auto name = prelude.substr(name_at, prelude.find('(', name_at) - name_at);
+    const auto line_end = prelude.find('\n', name_at);
+    const auto first_line = prelude.substr(begin + 1, line_end - begin - 1);
+    const auto end = first_line.ends_with(" end") ? line_end : prelude.find("\nend\n", line_end) + 4;
+    parts.push_back({name, prelude.substr(begin, end - begin), false});
+    at = end;
+  }
+  const auto calls = [](std::string_view text, std::string_view name) {
+    for (auto at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
+      const auto is_word = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c >= '0' && c <= '9');
+      };
+      const bool begins = at == 0 || !is_word(text[at - 1]);
+      const auto after = at + name.size();
+      if (begins && after < text.size() && text[after] == '(') return true;
+    }
+    return false;
+  };
+  // From the last to the first: a function calls only those before it.
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+    if (part->needed) continue;
+    part->needed = calls(script, part->name);
+    for (auto other = parts.rbegin(); other != part && !part->needed; ++other) {
+      part->needed = other->needed && !other->name.empty() && calls(other->text, part->name);
+    }
+  }
+  std::string out;
+  for (const auto& part : parts) {
+    if (part.needed) out += part.text;
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -964,84 +1067,86 @@ std::string redis_script(RedisScript script, const QueueOptions& options, const 
   std::string source = context.has_flags ? (brings_jobs ? "#!lua\n" : "#!lua flags=allow-oom\n") : "";
   source += fmt::format(
       "local O = {{events={},kept={},kept_us={},max_dead={},max_dead_bytes={},max_dead_us={},dead_expire={},"
-      "max_history={},max_crashes={},user_limit={},interval={},burst={},weighted={},weights={{{},{},{}}},"
+      "max_history={},max_crashes={},parks={},user_limit={},interval={},burst={},weighted={},weights={{{},{},{}}},"
       "bounds={{0,{},{}}},depth={{{},{}}},lane_depth={{{{{},{}}},{{{},{}}},{{{},{}}}}},reserved_high={},max_age={},"
       "drop={},max_keys={}}}\nlocal SCHEMA = {}\n",
       options.kept_events, options.kept_finished, options.kept_finished_us, options.max_dead, options.max_dead_bytes,
       options.max_dead_us, options.dead_overflow == DeadOverflow::expire_oldest ? 1 : 0, max_history,
-      options.max_crashes, lanes.user_running_limit, interval_us, burst, lanes.order == LaneOrder::weighted ? 1 : 0,
-      lanes.weights[0], lanes.weights[1], lanes.weights[2], lanes.normal_max_wait_us, lanes.low_max_wait_us,
-      options.depth.jobs, options.depth.bytes, options.lane_depth[0].jobs, options.lane_depth[0].bytes,
-      options.lane_depth[1].jobs, options.lane_depth[1].bytes, options.lane_depth[2].jobs, options.lane_depth[2].bytes,
-      options.reserved_for_high, options.max_age_us, options.overflow == Overflow::drop_oldest_lowest ? 1 : 0,
-      options.max_idempotency_keys, redis_schema_version);
+      options.max_crashes, lanes.user_running_limit != 0 || interval_us != 0 ? 1 : 0, lanes.user_running_limit,
+      interval_us, burst, lanes.order == LaneOrder::weighted ? 1 : 0, lanes.weights[0], lanes.weights[1],
+      lanes.weights[2], lanes.normal_max_wait_us, lanes.low_max_wait_us, options.depth.jobs, options.depth.bytes,
+      options.lane_depth[0].jobs, options.lane_depth[0].bytes, options.lane_depth[1].jobs, options.lane_depth[1].bytes,
+      options.lane_depth[2].jobs, options.lane_depth[2].bytes, options.reserved_for_high, options.max_age_us,
+      options.overflow == Overflow::drop_oldest_lowest ? 1 : 0, options.max_idempotency_keys, redis_schema_version);
   if (context.clock.empty()) {
     source += "local time = redis.call('TIME')\nlocal T = tonumber(time[1]) * 1000000 + tonumber(time[2])\n";
   } else {
     source += fmt::format("local T = {}\n", context.clock);
   }
-  source += prelude;
+  std::string body;
   switch (script) {
     case RedisScript::open:
-      source += open_script;
+      body += open_script;
       break;
     case RedisScript::enqueue:
-      source += enqueue_script;
+      body += enqueue_script;
       break;
     case RedisScript::reserve:
-      source += reserve_script;
+      body += reserve_script;
       break;
     case RedisScript::extend:
-      source += extend_script;
+      body += extend_script;
       break;
     case RedisScript::progress:
-      source += progress_script;
+      body += progress_script;
       break;
     case RedisScript::complete:
-      source += complete_script;
+      body += complete_script;
       break;
     case RedisScript::fail:
-      source += fail_script;
+      body += fail_script;
       break;
     case RedisScript::release:
-      source += release_script;
+      body += release_script;
       break;
     case RedisScript::cancel:
-      source += cancel_script;
+      body += cancel_script;
       break;
     case RedisScript::get:
-      source += get_script;
+      body += get_script;
       break;
     case RedisScript::list:
-      source += list_script;
+      body += list_script;
       break;
     case RedisScript::purge:
-      source += purge_script;
+      body += purge_script;
       break;
     case RedisScript::requeue:
-      source += revive_functions;
-      source += requeue_script;
+      body += revive_functions;
+      body += requeue_script;
       break;
     case RedisScript::requeue_many:
-      source += revive_functions;
-      source += requeue_many_script;
+      body += revive_functions;
+      body += requeue_many_script;
       break;
     case RedisScript::pause:
-      source += pause_script;
+      body += pause_script;
       break;
     case RedisScript::statistics:
-      source += statistics_script;
+      body += statistics_script;
       break;
     case RedisScript::events:
-      source += events_script;
+      body += events_script;
       break;
     case RedisScript::sweep:
-      source += sweep_script;
+      body += sweep_script;
       break;
     case RedisScript::configure:
-      source += configure_script;
+      body += configure_script;
       break;
   }
+  source += needed_prelude(body);
+  source += body;
   return source;
 }
 
