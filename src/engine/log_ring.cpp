@@ -1,6 +1,7 @@
 #include "engine/log_ring.hpp"
 
 #include "base/utf8.hpp"
+#include "error/log_record.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -28,6 +29,7 @@ void LogRing::write(LogLevel level, std::string_view module, std::string_view me
     line.module = module;
     line.message =
         first_invalid_utf8(message) || message.size() > longest_message ? shown(message) : std::string(message);
+    error::mask_secrets(line.message);  // Whoever reads logs must not read the password of a URL.
   } catch (...) {
     dropped_.fetch_add(1, std::memory_order_relaxed);
     return;

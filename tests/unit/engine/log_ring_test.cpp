@@ -63,6 +63,15 @@ TEST_CASE("what is not UTF-8, or endless, is made presentable") {
   }
 }
 
+TEST_CASE("the password of a URL does not get into the log") {
+  LogRing ring(LogLevel::debug, gf::system_clock());
+  ring.write(LogLevel::info, "m", "redis://worker:geheim@host:6379 is gone");
+  CHECK(ring.poll([](const LogLine& line) {
+    CHECK(line.message == "redis://worker:***@host:6379 is gone");
+    return true;
+  }));
+}
+
 TEST_CASE("many writers and two readers: every line comes once or is counted as lost, each writer's in its order") {
   LogRing ring(LogLevel::debug, gf::system_clock());
   constexpr int writers = 4;
