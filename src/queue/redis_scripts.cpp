@@ -22,6 +22,8 @@ local inc, events, wake, users_inc, gone = {}, {}, false, {}, {}
 local due, seq, turn = unpack(call('HMGET', META, 'due', 'seq', 'turn'))
 due = tonumber(due or '0'); seq = tonumber(seq or '0'); turn = tonumber(turn or '0')
 local due_was, seq_was, turn_was = due, seq, turn
+-- A script that ends or takes many jobs, and does nothing else with them, does so to all in one call, when it is done.
+local later
 
 local function text(n) return string.format('%.0f', n) end
 local function bump(field, n) inc[field] = (inc[field] or 0) + n end
@@ -158,7 +160,7 @@ local function runs(user, n)
   return now
 end
 local function end_run(id, j)
-  call('ZREM', LEASES, id); call('ZREM', ACTIVE, id)
+  if later then later.ended[#later.ended + 1] = id else call('ZREM', LEASES, id); call('ZREM', ACTIVE, id) end
   local user = j[USER]
   runs(user, -1)
   -- Who is parked for time as well stays so.
@@ -201,7 +203,7 @@ end
 local function finish(id, j, state)
   j[STATE] = state; j[ENDED] = T
   let_key_go(id, j, false)
-  call('HDEL', BODY, id)
+  if later then later.bodies[#later.bodies + 1] = id else call('HDEL', BODY, id) end
   if state == S_DONE then
     bump('done', 1); observe('R', T - j[STARTED]); emit(E_DONE, id, j, 0)
   elseif state == S_CANCELLED then
@@ -210,7 +212,7 @@ local function finish(id, j, state)
     bump('expired', 1); emit(E_EXPIRED, id, j, 202)
   end
   if O.kept == 0 or O.kept_us == 0 then
-    call('HDEL', JOB, id)
+    if later then later.jobs[#later.jobs + 1] = id; gone[id] = true else call('HDEL', JOB, id) end
   else
     save(id, j)
     call('ZADD', FINISHED, T, id)
@@ -367,7 +369,8 @@ local function next_due()
   return soonest
 end
 -- The lane and user whose turn it is.
-local last_aged, credits, none_aged
+local last_aged, credits
+local young = {}
 local function first_in(lane)
   return call('ZRANGEBYSCORE', RING, lane * P44, '(' .. text((lane + 1) * P44), 'LIMIT', 0, 1)[1]
 end
@@ -386,20 +389,22 @@ local function choose()
   if not first then return nil end
   local lane, user, aged = tonumber(string.sub(first, 1, 1)), string.sub(first, 2), false
   -- Of what waits now nothing gets older within a script.
-  if last_aged ~= 1 and not none_aged then
+  if last_aged ~= 1 then
     local oldest_due = T
     local strict = lane
     for other = strict + 1, 2 do
       local bound = O.bounds[other + 1]
-      if bound > 0 then
+      if bound > 0 and not young[other] then
         local oldest = call('ZRANGEBYSCORE', AGE, other * P51, '(' .. text((other + 1) * P51), 'WITHSCORES', 'LIMIT', 0, 1)
-        if oldest[1] then
+        if not oldest[1] then
+          young[other] = true
+        else
           local time = tonumber(oldest[2]) - other * P51 + P50 + bound
+          young[other] = time >= T
           if time < oldest_due then oldest_due = time; lane = other; user = string.sub(oldest[1], 2); aged = true end
         end
       end
     end
-    none_aged = strict == 0 and not aged
   end
   return lane, user, aged
 end
@@ -462,8 +467,11 @@ local function take(lease, worker)
           if j[DEADLINE] > 0 then call('ZREM', DEADLINES, id) end
           j[STATE] = S_RUNNING; j[TOKEN] = j[TOKEN] + 1; j[STARTED] = T; j[WORKER] = worker
           if j[TOKEN] == 1 then let_key_go(id, j, true) end
-          save(id, j)
-          call('ZADD', LEASES, T + lease, id); call('ZADD', ACTIVE, T, id)
+          local n = #later.ids
+          later.ids[n + 1] = id
+          later.records[2 * n + 1] = id; later.records[2 * n + 2] = cmsgpack.pack(j)
+          later.leases[2 * n + 1] = T + lease; later.leases[2 * n + 2] = id
+          later.active[2 * n + 1] = T; later.active[2 * n + 2] = id
           at(T + lease)
           bump('run', 1); bump('taken', 1); observe('W', T - j[AVAIL])
           emit(E_STARTED, id, j, 0)
@@ -684,12 +692,15 @@ if state[1] ~= '1' then
   if O.interval > 0 then unpark_due() end
   local aged = last_aged
   local lease = tonumber(ARGV[2])
+  later = {ids = {}, records = {}, leases = {}, active = {}}
   for _ = 1, tonumber(ARGV[1]) do
     local id, j = take(lease, ARGV[3])
     if not id then break end
-    leases[#leases + 1] = {id, j[TOKEN], j[LANE], j[USER], call('HGET', BODY, id) or '', j[CTYPE], j[TAGS], j[FAILURES], j[ENQ], T + lease}
+    leases[#leases + 1] = {id, j[TOKEN], j[LANE], j[USER], '', j[CTYPE], j[TAGS], j[FAILURES], j[ENQ], T + lease}
   end
   if #leases > 0 then
+    call('HSET', JOB, unpack(later.records)); call('ZADD', LEASES, unpack(later.leases)); call('ZADD', ACTIVE, unpack(later.active))
+    for i, body in ipairs(call('HMGET', BODY, unpack(later.ids))) do leases[i][5] = body or '' end
     if O.weighted == 1 then
       call('HSET', META, 'c0', credits[0], 'c1', credits[1], 'c2', credits[2])
     elseif aged ~= last_aged then
@@ -730,6 +741,7 @@ return {'ok'}
 // n, then for each: id, token, nonce, reference, bytes.
 constexpr std::string_view complete_script = R"lua(
 if T >= due and ARGV[#ARGV] ~= '1' then return {'due'} end
+later = {ended = {}, bodies = {}, jobs = {}}
 local out = {}
 for i = 0, tonumber(ARGV[1]) - 1 do
   local id, token, nonce, ref, bytes = unpack(ARGV, 2 + 5 * i, 6 + 5 * i)
@@ -746,6 +758,10 @@ for i = 0, tonumber(ARGV[1]) - 1 do
     out[#out + 1] = 'lost'
   end
 end
+if #later.ended > 0 then
+  call('ZREM', LEASES, unpack(later.ended)); call('ZREM', ACTIVE, unpack(later.ended)); call('HDEL', BODY, unpack(later.bodies))
+end
+if #later.jobs > 0 then call('HDEL', JOB, unpack(later.jobs)) end
 flush()
 return out
 )lua";
