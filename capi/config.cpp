@@ -16,9 +16,7 @@
 #include <string>
 #include <utility>
 
-using gf::Error;
 using gf::Result;
-using gf::Status;
 using namespace gf::capi;
 
 namespace gf::capi {
@@ -42,7 +40,7 @@ gf_status gf_config_load(const char* path, uint32_t use_environment, gf_config**
     if (wanted) {
       // The one place where the library looks at the environment: here the host asks for it.
       environment = [](const std::string& name) -> std::optional<std::string> {
-        const char* value = std::getenv(name.c_str());
+        const char* value = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): the host's to see to.
         if (value == nullptr) return std::nullopt;
         return std::string(value);
       };

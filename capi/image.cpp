@@ -16,9 +16,7 @@
 #include <utility>
 #include <vector>
 
-using gf::Error;
 using gf::Result;
-using gf::Status;
 using gf::pipeline::Image;
 
 namespace gf::capi {

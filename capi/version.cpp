@@ -18,6 +18,7 @@
 #include <utility>
 
 // The build passes the project's version; the header repeats it for hosts.
+// NOLINTNEXTLINE(misc-redundant-expression)
 static_assert(GF_VERSION_MAJOR == GAMEFORGE_VERSION_MAJOR && GF_VERSION_MINOR == GAMEFORGE_VERSION_MINOR &&
               GF_VERSION_PATCH == GAMEFORGE_VERSION_PATCH);
 static_assert(GF_VERSION_MINOR < 100 && GF_VERSION_PATCH < 100);

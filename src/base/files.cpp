@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -203,6 +206,28 @@ Result<void> write_whole(const std::string& path, std::span<const std::byte> byt
 
 Result<void> write_whole(const std::string& path, std::string_view text) {
   return write_whole(path, std::as_bytes(std::span(text)));
+}
+
+Result<std::vector<std::string>> names_in(const std::string& folder) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(folder.c_str()), ::closedir);
+  if (!stream) return system_error(errno, folder);
+  std::vector<std::string> out;
+  for (;;) {
+    errno = 0;
+    const auto* entry = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe): the stream is ours alone.
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") out.emplace_back(name);
+  }
+  if (errno != 0) return system_error(errno, folder);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::optional<std::uint64_t> regular_file_bytes(const std::string& path) noexcept {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  return static_cast<std::uint64_t>(status.st_size);
 }
 
 bool is_regular_file(const std::string& path) noexcept {

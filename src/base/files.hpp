@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <source_location>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace gf {
 
@@ -80,6 +82,13 @@ Result<std::string> read_text(const ByteSource& source, std::uint64_t limit_byte
 Result<void> write_whole(const std::string& path, std::span<const std::byte> bytes);
 Result<void> write_whole(const std::string& path, std::string_view text);
 
+/// The names in a folder, sorted by bytes, without "." and "..". std::filesystem's iterators end the process where
+/// memory runs out (libstdc++ 12); this throws bad_alloc. Errors: not_found, unauthorised, io_error; each names the
+/// path.
+Result<std::vector<std::string>> names_in(const std::string& folder);
+
+/// The size of a regular file, links followed; nothing where there is none.
+std::optional<std::uint64_t> regular_file_bytes(const std::string& path) noexcept;
 bool is_regular_file(const std::string& path) noexcept;
 bool is_directory(const std::string& path) noexcept;
 

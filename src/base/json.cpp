@@ -13,14 +13,12 @@ namespace {
 /// Frees what `value` holds from the leaves up. nlohmann's destructor moves the children of a container that has any
 /// into a vector; of an empty one it does not. Recursion is as deep as the parser let the document be.
 void take_apart(Json& value) noexcept {
-  if (value.is_array()) {
-    auto& array = value.get_ref<Json::array_t&>();
-    for (auto& entry : array) take_apart(entry);
-    array.clear();
-  } else if (value.is_object()) {
-    auto& object = value.get_ref<Json::object_t&>();
-    for (auto& [name, entry] : object) take_apart(entry);
-    object.clear();
+  if (auto* array = value.get_ptr<Json::array_t*>()) {
+    for (auto& entry : *array) take_apart(entry);
+    array->clear();
+  } else if (auto* object = value.get_ptr<Json::object_t*>()) {
+    for (auto& [name, entry] : *object) take_apart(entry);
+    object->clear();
   }
 }
 

@@ -11,9 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <filesystem>
 #include <span>
-#include <system_error>
 #include <utility>
 
 #include <limits.h>
@@ -234,6 +232,29 @@ Result<void> read_background(const Document& own, ModelDescription& model) {
   return success();
 }
 
+/// The sampler that a scheduler_config.json stands for, if it is built. diffusers' classes of DPM++ and PNDM are
+/// several samplers, told apart by options.
+std::optional<std::string_view> sampler_of(const Json& scheduler, const std::string& class_name) {
+  const auto is = [&](const char* key, const Json& value) {
+    const auto found = scheduler.find(key);
+    return found != scheduler.end() && *found == value;
+  };
+  if (class_name == "PNDMScheduler") return is("skip_prk_steps", true) ? "plms" : "pndm";
+  if (class_name == "DPMSolverMultistepScheduler" || class_name == "DPMSolverSinglestepScheduler") {
+    const bool single = class_name == "DPMSolverSinglestepScheduler";
+    const bool stochastic = is("algorithm_type", "sde-dpmsolver++");
+    const bool plain = is("algorithm_type", "dpmsolver++") || !scheduler.contains("algorithm_type");
+    const bool third = is("solver_order", 3);
+    if ((!stochastic && !plain) || is("solver_order", 1) || (single && (stochastic || third))) return std::nullopt;
+    if (single) return "dpmpp_2s";
+    if (third) return stochastic ? "dpmpp_3m_sde" : "dpmpp_3m";
+    return stochastic ? "dpmpp_2m_sde" : "dpmpp_2m";
+  }
+  const auto choice = find_sampler(class_name);
+  if (!choice) return std::nullopt;
+  return choice.value().sampler;
+}
+
 /// Reads everything. `stamps` receives what was opened, and an empty stamp for an optional file that is not there.
 Result<std::shared_ptr<const ModelDescription>> read_model(const ModelName& name,
                                                            std::map<std::string, FileStamp>& stamps) {
@@ -285,9 +306,9 @@ Result<std::shared_ptr<const ModelDescription>> read_model(const ModelName& name
   model->default_cfg_scale = defaults.cfg_scale != 0 ? defaults.cfg_scale : fallback_cfg_scale;
   model->default_sampler = defaults.sampler;
   if (model->default_sampler.empty()) {
-    const auto choice = find_sampler(scheduler_class);
-    model->default_sampler = choice ? choice.value().sampler : samplers().front().name;
-    if (!choice) {
+    const auto own_sampler = sampler_of(scheduler.json(), scheduler_class);
+    model->default_sampler = own_sampler.value_or(samplers().front().name);
+    if (!own_sampler) {
       model->warnings.push_back(fmt::format("{}: the scheduler {} is not built; {} stands in for it", scheduler.path,
                                             shown(scheduler_class), model->default_sampler));
     }
@@ -357,17 +378,15 @@ std::vector<ModelName> ModelFolders::list() const {
   std::vector<ModelName> out;
   for (const auto& folder : folders_) {
     std::vector<ModelName> here;
-    std::error_code error;
-    for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
-         entry.increment(error)) {
-      const auto name = entry->path().filename().string();
+    const auto names = names_in(folder);
+    if (!names) continue;
+    for (const auto& name : names.value()) {
       if (first_invalid_utf8(name) || !is_regular_file(join_path(join_path(folder, name), "model_index.json")))
         continue;
       // The first folder that has a name is the one that resolve() finds.
       const bool hidden = std::ranges::find(out, name, &ModelName::name) != out.end();
       if (const auto path = resolved(join_path(folder, name)); !path.empty() && !hidden) here.push_back({name, path});
     }
-    std::ranges::sort(here, {}, &ModelName::name);
     out.insert(out.end(), here.begin(), here.end());
   }
   return out;
@@ -378,14 +397,11 @@ namespace {
 /// A part's files with their bytes, in the order of their names.
 std::vector<std::pair<std::string, std::uint64_t>> files_of(const std::string& folder) {
   std::vector<std::pair<std::string, std::uint64_t>> found;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    std::error_code ignored;
-    if (!entry->is_regular_file(ignored)) continue;
-    const auto bytes = entry->file_size(ignored);
-    if (!ignored) found.emplace_back(entry->path().filename().string(), bytes);
+  const auto names = names_in(folder);
+  if (!names) return found;
+  for (const auto& name : names.value()) {
+    if (const auto bytes = regular_file_bytes(join_path(folder, name))) found.emplace_back(name, *bytes);
   }
-  std::ranges::sort(found);
   return found;
 }
 

@@ -18,15 +18,63 @@ constexpr std::array euler_spellings = {"k_euler"sv, "eulerdiscretescheduler"sv,
 constexpr std::array euler_a_spellings = {"euler_ancestral"sv,          "k_euler_a"sv,
                                           "k_euler_ancestral"sv,        "eulerancestraldiscretescheduler"sv,
                                           "euler_ancestral_discrete"sv, "sample_euler_ancestral"sv};
+constexpr std::array heun_spellings = {"k_heun"sv, "heundiscretescheduler"sv, "heun_discrete"sv, "sample_heun"sv};
+constexpr std::array dpm2_spellings = {
+    "dpm_2"sv, "k_dpm_2"sv, "kdpm2"sv, "kdpm2discretescheduler"sv, "k_dpm_2_discrete"sv, "sample_dpm_2"sv};
+constexpr std::array dpm2_a_spellings = {"dpm2_ancestral"sv,
+                                         "dpm_2_a"sv,
+                                         "dpm_2_ancestral"sv,
+                                         "k_dpm_2_a"sv,
+                                         "k_dpm_2_ancestral"sv,
+                                         "kdpm2ancestraldiscretescheduler"sv,
+                                         "k_dpm_2_ancestral_discrete"sv,
+                                         "sample_dpm_2_ancestral"sv};
+constexpr std::array lms_spellings = {"k_lms"sv, "lmsdiscretescheduler"sv, "lms_discrete"sv, "sample_lms"sv};
+constexpr std::array dpmpp_2m_spellings = {"dpm++_2m"sv, "k_dpmpp_2m"sv, "dpmsolvermultistepscheduler"sv,
+                                           "dpmsolver_multistep"sv, "sample_dpmpp_2m"sv};
+constexpr std::array dpmpp_2m_sde_spellings = {"dpm++_2m_sde"sv, "k_dpmpp_2m_sde"sv, "sample_dpmpp_2m_sde"sv};
+constexpr std::array dpmpp_sde_spellings = {"dpm++_sde"sv, "k_dpmpp_sde"sv, "dpmsolversdescheduler"sv,
+                                            "dpmsolver_sde"sv, "sample_dpmpp_sde"sv};
+constexpr std::array dpmpp_2s_spellings = {"dpm++_2s"sv, "k_dpmpp_2s"sv, "dpmsolversinglestepscheduler"sv,
+                                           "dpmsolver_singlestep"sv};
+constexpr std::array dpmpp_3m_spellings = {"dpm++_3m"sv, "k_dpmpp_3m"sv};
+constexpr std::array dpmpp_3m_sde_spellings = {"dpm++_3m_sde"sv, "k_dpmpp_3m_sde"sv, "sample_dpmpp_3m_sde"sv};
+constexpr std::array ddim_spellings = {"ddimscheduler"sv, "k_ddim"sv};
+constexpr std::array plms_spellings = {"k_plms"sv};
+constexpr std::array pndm_spellings = {"pndmscheduler"sv, "k_pndm"sv};
+constexpr std::array unipc_spellings = {"uni_pc"sv, "uni_pc_bh2"sv, "unipcmultistepscheduler"sv, "unipc_multistep"sv,
+                                        "k_unipc"sv};
+constexpr std::array deis_spellings = {"deismultistepscheduler"sv, "deis_multistep"sv, "k_deis"sv};
+constexpr std::array lcm_spellings = {"lcmscheduler"sv, "sample_lcm"sv};
+constexpr std::array ddpm_spellings = {"ddpmscheduler"sv, "sample_ddpm"sv};
 constexpr std::array sampler_rows = {
     NamedChoice{"euler", "Euler", euler_spellings},
     NamedChoice{"euler_a", "Euler a", euler_a_spellings},
+    NamedChoice{"heun", "Heun", heun_spellings},
+    NamedChoice{"dpm2", "DPM2", dpm2_spellings},
+    NamedChoice{"dpm2_a", "DPM2 a", dpm2_a_spellings},
+    NamedChoice{"lms", "LMS", lms_spellings},
+    NamedChoice{"dpmpp_2m", "DPM++ 2M", dpmpp_2m_spellings},
+    NamedChoice{"dpmpp_2m_sde", "DPM++ 2M SDE", dpmpp_2m_sde_spellings},
+    NamedChoice{"dpmpp_sde", "DPM++ SDE", dpmpp_sde_spellings},
+    NamedChoice{"dpmpp_2s", "DPM++ 2S", dpmpp_2s_spellings},
+    NamedChoice{"dpmpp_3m", "DPM++ 3M", dpmpp_3m_spellings},
+    NamedChoice{"dpmpp_3m_sde", "DPM++ 3M SDE", dpmpp_3m_sde_spellings},
+    NamedChoice{"ddim", "DDIM", ddim_spellings},
+    NamedChoice{"plms", "PLMS", plms_spellings},
+    NamedChoice{"pndm", "PNDM", pndm_spellings},
+    NamedChoice{"unipc", "UniPC", unipc_spellings},
+    NamedChoice{"deis", "DEIS", deis_spellings},
+    NamedChoice{"lcm", "LCM", lcm_spellings},
+    NamedChoice{"ddpm", "DDPM", ddpm_spellings},
 };
 
+constexpr std::array sgm_uniform_spellings = {"sgmuniform"sv, "trailing"sv};
 constexpr std::array schedule_rows = {
     NamedChoice{"normal", "Normal", {}},
     NamedChoice{"karras", "Karras", {}},
     NamedChoice{"exponential", "Exponential", {}},
+    NamedChoice{"sgm_uniform", "SGM Uniform", sgm_uniform_spellings},
 };
 
 constexpr std::size_t longest_name = 64;
@@ -53,6 +101,12 @@ const NamedChoice* find(std::span<const NamedChoice> rows, std::string_view name
   return nullptr;
 }
 
+/// `name` without "_tail" at its end; empty where it has none.
+std::string_view without_tail(std::string_view name, std::string_view tail) {
+  const bool has = name.size() > tail.size() + 1 && name.ends_with(tail) && name[name.size() - tail.size() - 1] == '_';
+  return has ? name.substr(0, name.size() - tail.size() - 1) : std::string_view{};
+}
+
 std::string names_of(std::span<const NamedChoice> rows) {
   std::string out;
   for (const auto& row : rows) {
@@ -74,12 +128,13 @@ Result<SamplerChoice> find_sampler(std::string_view text) {
     const auto name = folded(text);
     if (const auto* row = find(sampler_rows, name)) return SamplerChoice{row->name, {}};
     // webui before 1.9 wrote the schedule after the sampler: "Euler a Karras".
-    if (const auto cut = name.rfind('_'); cut != std::string::npos) {
-      const auto* row = find(sampler_rows, std::string_view(name).substr(0, cut));
-      const auto tail = std::string_view(name).substr(cut + 1);
-      if (row != nullptr && is_automatic(tail)) return SamplerChoice{row->name, {}};
-      const auto* schedule = find(schedule_rows, tail);
-      if (row != nullptr && schedule != nullptr) return SamplerChoice{row->name, schedule->name};
+    for (const auto word : {"automatic"sv, "auto"sv}) {
+      const auto* row = find(sampler_rows, without_tail(name, word));
+      if (row != nullptr) return SamplerChoice{row->name, {}};
+    }
+    for (const auto& schedule : schedule_rows) {
+      const auto* row = find(sampler_rows, without_tail(name, schedule.name));
+      if (row != nullptr) return SamplerChoice{row->name, schedule.name};
     }
   }
   return Error{

@@ -268,7 +268,7 @@ std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* cond
     if (request->sampler != nullptr) {
       options.sampler = request->sampler;
     } else {
-      const auto fallback = gf::torch::default_sampler(model.scheduler().class_name);
+      const auto fallback = gf::torch::default_sampler(model.scheduler());
       options.sampler = fallback.name;
       if (!fallback.exact && backend.host.log_enabled(LogLevel::warning)) {
         backend.host.log(LogLevel::warning, fmt::format("the model's own sampler {} is not built; {} is used instead",
@@ -283,8 +283,19 @@ std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* cond
         options.scheduler.sigmas = gf::torch::SigmaSchedule::exponential;
       } else if (schedule == "normal") {
         options.scheduler.sigmas = gf::torch::SigmaSchedule::normal;
+      } else if (schedule == "sgm_uniform") {
+        // What ComfyUI and webui call so is diffusers' trailing spacing.
+        options.scheduler.sigmas = gf::torch::SigmaSchedule::normal;
+        options.scheduler.spacing = gf::torch::Spacing::trailing;
       } else {
         return Error{Status::unsupported, fmt::format("schedule {} is not built into this backend", schedule), {}};
+      }
+      if (!gf::torch::has_schedule(options.sampler, options.scheduler.sigmas)) {
+        return Error{Status::unsupported,
+                     fmt::format("sampler {} has no schedule {}: it steps along the trained timesteps; take normal or "
+                                 "sgm_uniform, or another sampler",
+                                 options.sampler, schedule),
+                     {}};
       }
     }
     const auto or_size = [](std::uint32_t given, std::uint32_t fallback) -> std::int64_t {

@@ -391,7 +391,9 @@ Result<SchedulerConfig> read_scheduler_config(const Json& json, const std::strin
   constexpr std::array predictions = {Prediction::epsilon, Prediction::v_prediction, Prediction::sample};
   config.prediction = predictions[fields.choice("prediction_type", {"epsilon", "v_prediction", "sample"}, 0)];
   constexpr std::array spacings = {Spacing::linspace, Spacing::leading, Spacing::trailing};
-  config.spacing = spacings[fields.choice("timestep_spacing", {"linspace", "leading", "trailing"}, 0)];
+  if (fields.find("timestep_spacing") != nullptr) {
+    config.spacing = spacings[fields.choice("timestep_spacing", {"linspace", "leading", "trailing"}, 0)];
+  }
   config.log_linear = fields.choice("interpolation_type", {"linear", "log_linear"}, 0) == 1;
   config.continuous_timesteps = fields.choice("timestep_type", {"discrete", "continuous"}, 0) == 1;
   config.final_sigma_min = fields.choice("final_sigmas_type", {"zero", "sigma_min"}, 0) == 1;
@@ -403,6 +405,25 @@ Result<SchedulerConfig> read_scheduler_config(const Json& json, const std::strin
   if (karras && exponential)
     fields.fail(Status::corrupt_file, "use_karras_sigmas and use_exponential_sigmas are both set");
   config.sigmas = karras ? SigmaSchedule::karras : exponential ? SigmaSchedule::exponential : SigmaSchedule::normal;
+  if (fields.boolean("use_lu_lambdas", false) && !karras && !exponential) config.sigmas = SigmaSchedule::lu;
+  // Flow matching and thresholding of pixels belong to other families of models.
+  fields.only("use_flow_sigmas", {false});
+  fields.only("thresholding", {false});
+  fields.only("predict_x0", {true});
+  if (fields.find("clip_sample") != nullptr) config.clip_sample = fields.boolean("clip_sample", false);
+  config.clip_sample_range = fields.real("clip_sample_range", 1e-6, 1e6, 1.0);
+  if (fields.find("set_alpha_to_one") != nullptr) config.alpha_to_one = fields.boolean("set_alpha_to_one", false);
+  config.large_variance = fields.choice("variance_type", {"fixed_small", "fixed_large"}, 0) == 1;
+  config.solver_order = fields.integer("solver_order", 1, 3, 2);
+  config.algorithm = fields.text("algorithm_type", "dpmsolver++");
+  config.solver_type = fields.text("solver_type", "");
+  if (fields.find("lower_order_final") != nullptr) {
+    config.lower_order_final = fields.boolean("lower_order_final", false);
+  }
+  config.euler_at_final = fields.boolean("euler_at_final", false);
+  config.skip_prk_steps = fields.boolean("skip_prk_steps", false);
+  config.original_steps = fields.integer("original_inference_steps", 1, config.train_timesteps, 50);
+  config.timestep_scaling = fields.real("timestep_scaling", 1e-6, 1e6, 10.0);
   if (fields.find("sigma_min") != nullptr) config.sigma_min = fields.real("sigma_min", 1e-9, 1e6);
   if (fields.find("sigma_max") != nullptr) config.sigma_max = fields.real("sigma_max", 1e-9, 1e6);
   if (!fields.ok()) return fields.error();

@@ -71,9 +71,10 @@ struct VaeConfig {
 
 enum class Prediction { epsilon, v_prediction, sample };
 enum class Spacing { linspace, leading, trailing };
-enum class SigmaSchedule { normal, karras, exponential };
+enum class SigmaSchedule { normal, karras, exponential, lu };
 
-/// scheduler_config.json, as far as the samplers that are built read it.
+/// scheduler_config.json, as far as the samplers read it. What is optional has a default of each sampler's own, as in
+/// diffusers, where a scheduler that is made from another's config takes over only what the file says.
 struct SchedulerConfig {
   std::string class_name;  ///< Empty where a bare set of options was given.
   std::int64_t train_timesteps = 1000;
@@ -82,7 +83,7 @@ struct SchedulerConfig {
   std::string beta_schedule = "linear";
   std::vector<double> trained_betas;
   Prediction prediction = Prediction::epsilon;
-  Spacing spacing = Spacing::linspace;
+  std::optional<Spacing> spacing;
   SigmaSchedule sigmas = SigmaSchedule::normal;
   bool log_linear = false;
   bool continuous_timesteps = false;
@@ -91,6 +92,18 @@ struct SchedulerConfig {
   std::int64_t steps_offset = 0;
   std::optional<double> sigma_min;
   std::optional<double> sigma_max;
+  std::optional<bool> clip_sample;  ///< The predicted picture is clamped to clip_sample_range.
+  double clip_sample_range = 1;
+  std::optional<bool> alpha_to_one;  ///< The level after the last step is clean, else that of timestep 0.
+  bool large_variance = false;       ///< DDPM's fixed_large.
+  std::int64_t solver_order = 2;     ///< Of the multistep solvers.
+  std::string algorithm = "dpmsolver++";
+  std::string solver_type;  ///< "midpoint", "heun"; "bh1", "bh2". Empty: the sampler's default.
+  std::optional<bool> lower_order_final;
+  bool euler_at_final = false;
+  bool skip_prk_steps = false;       ///< PNDM without its Runge-Kutta start.
+  std::int64_t original_steps = 50;  ///< LCM: of the run that it was distilled from.
+  double timestep_scaling = 10;      ///< LCM.
 };
 
 /// model_index.json of a text-to-image pipeline.

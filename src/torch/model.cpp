@@ -2,7 +2,7 @@
 
 #include "base/json.hpp"
 #include "base/utf8.hpp"
-#include "torch/sampler.hpp"
+#include "torch/schedule.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

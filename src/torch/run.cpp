@@ -6,7 +6,9 @@
 
 #include <array>
 #include <cmath>
+#include <functional>
 #include <utility>
+#include <vector>
 
 namespace gf::torch {
 namespace {
@@ -16,6 +18,30 @@ std::array<float, 6> size_values(const SizeConditioning& sizes) {
           static_cast<float>(sizes.crop_top),        static_cast<float>(sizes.crop_left),
           static_cast<float>(sizes.target_height),   static_cast<float>(sizes.target_width)};
 }
+
+/// Noise of one Brownian path: where an interval begins as the one before it did and reaches further, the part that
+/// both share is the same.
+class BrownianNoise {
+ public:
+  explicit BrownianNoise(std::function<at::Tensor()> draw) : draw_(std::move(draw)) {}
+
+  at::Tensor operator()(double from, double to) {
+    auto noise = draw_();
+    if (noise_.defined() && from == from_ && to < to_) {
+      noise = (noise_ * std::sqrt(from - to_)).add_(noise, std::sqrt(to_ - to)).div_(std::sqrt(from - to));
+    }
+    from_ = from;
+    to_ = to;
+    noise_ = noise;
+    return noise;
+  }
+
+ private:
+  std::function<at::Tensor()> draw_;
+  double from_ = 0;
+  double to_ = 0;
+  at::Tensor noise_;
+};
 
 }  // namespace
 
@@ -31,8 +57,8 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
   }
   std::unique_ptr<Run> run(new Run(model, conditioning, std::move(options)));
   const auto& opts = run->options_;
-  GF_TRY(run->sampler_, make_sampler(opts.sampler, opts.scheduler, opts.steps));
-  const auto& levels = run->sampler_->levels();
+  GF_TRY(run->sampler_, make_sampler(opts.sampler, {opts.scheduler, opts.steps, opts.eta}));
+  const auto& sampler = *run->sampler_;
 
   run->generator_ = at::make_generator<at::CPUGeneratorImpl>(opts.seed);
   const std::vector<std::int64_t> shape = {1, model.unet().config().in_channels, opts.height / factor,
@@ -46,7 +72,7 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
                              shape[1] * shape[2] * shape[3], fmt::join(shape, ", ")),
                  {}};
   }
-  run->latents_ = latents * levels.init_noise_sigma;
+  run->latents_ = latents * sampler.init_noise_sigma();
 
   const std::int64_t batch = conditioning.guidance ? 2 : 1;
   at::Tensor sizes;
@@ -58,8 +84,20 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
     if (batch == 2) row = std::copy(negative.begin(), negative.end(), row);
     std::copy(positive.begin(), positive.end(), row);
   }
-  const auto timesteps = at::tensor(levels.timesteps, at::TensorOptions().dtype(at::kFloat));
+  const auto timesteps = at::tensor(sampler.timesteps(), at::TensorOptions().dtype(at::kFloat));
   run->times_ = model.unet().times(timesteps, conditioning.pooled, sizes, batch);
+
+  run->noise_ = opts.step_noise;
+  if (!run->noise_) {
+    const auto draw = [made = run.get()] {
+      return at::randn(made->latents_.sizes(), made->generator_, made->latents_.options());
+    };
+    if (sampler.wants_brownian_noise()) {
+      run->noise_ = BrownianNoise(draw);
+    } else {
+      run->noise_ = [draw](double, double) { return draw(); };
+    }
+  }
   return run;
 }
 
@@ -71,8 +109,7 @@ Result<void> Run::step() {
   if (conditioning_.guidance) {
     output = guide(output.narrow(0, 0, 1), output.narrow(0, 1, 1), options_.cfg_scale, options_.guidance_rescale);
   }
-  const NoiseSource drawn = [this] { return at::randn(latents_.sizes(), generator_, latents_.options()); };
-  latents_ = sampler_->step(latents_, output, done_, options_.step_noise ? options_.step_noise : drawn);
+  latents_ = sampler_->step(latents_, output, done_, noise_);
   ++done_;
   // One check a step: whatever was not finite inside has reached the latents by now. The sum of values that are all
   // finite may overflow, so it only clears the common case.
@@ -88,6 +125,17 @@ Result<at::Tensor> Run::decode() const {
     return Error{Status::not_finite, "the decoder gave values that are not finite; its weights may be damaged", {}};
   }
   return decoded.div(2).add_(0.5).clamp_(0, 1);
+}
+
+at::Tensor guide(const at::Tensor& negative, const at::Tensor& positive, double scale, double rescale) {
+  const auto guided = negative + (positive - negative) * scale;
+  if (rescale <= 0) return guided;
+  // The standard deviation over all but the batch, with Bessel's correction, as torch.std has it.
+  const std::vector<std::int64_t> dims = {1, 2, 3};
+  const auto positive_deviation = positive.std(dims, true, true);
+  const auto guided_deviation = guided.std(dims, true, true);
+  const auto rescaled = guided * (positive_deviation / guided_deviation);
+  return rescaled * rescale + guided * (1 - rescale);
 }
 
 void write_rgba(const at::Tensor& image, std::span<std::uint8_t> pixels) {

@@ -3,7 +3,7 @@
 
 #include "base/result.hpp"
 #include "torch/model.hpp"
-#include "torch/sampler.hpp"
+#include "torch/samplers/sampler.hpp"
 
 #include <ATen/ATen.h>
 
@@ -34,6 +34,7 @@ struct RunOptions {
   double guidance_rescale = 0;
   std::uint64_t seed = 0;
   std::string sampler = "euler";
+  double eta = 0;  ///< DDIM's.
   SchedulerConfig scheduler;
   SizeConditioning sizes;
   std::optional<SizeConditioning> negative_sizes;  ///< None: as sizes.
@@ -47,7 +48,8 @@ class Run {
   /// Errors: invalid_argument names the option; unsupported; those of noise_levels.
   static Result<std::unique_ptr<Run>> start(const Model& model, const Conditioning& conditioning, RunOptions options);
 
-  std::size_t steps() const { return sampler_->levels().steps(); }
+  /// Calls of the network; some samplers make two a step.
+  std::size_t steps() const { return sampler_->calls(); }
   std::size_t done() const { return done_; }
 
   /// Errors: wrong_state after the last step; not_finite.
@@ -72,10 +74,15 @@ class Run {
   RunOptions options_;
   std::unique_ptr<Sampler> sampler_;
   at::Generator generator_;
+  NoiseSource noise_;
   UnetTimes times_;
   at::Tensor latents_;
   std::size_t done_ = 0;
 };
+
+/// Classifier-free guidance (Ho and Salimans 2022), with the rescaling of Lin et al. 2023 (section 3.4) when `rescale`
+/// > 0. Each: [1, channels, h, w].
+at::Tensor guide(const at::Tensor& negative, const at::Tensor& positive, double scale, double rescale);
 
 /// Floats [1, 3, height, width] of 0 to 1 to RGBA8, opaque: 255 times the value, rounded half to even as numpy does.
 /// `pixels` has height * width * 4 bytes.

@@ -43,6 +43,7 @@ class Case {
 
   const std::string& name() const { return name_; }
   std::string kind() const { return manifest_.at("kind"); }
+  std::string description() const { return manifest_.at("description"); }
   const gf::Json& params() const { return manifest_.at("params"); }
   std::string file(const std::string& relative) const { return gf::join_path(folder_, relative); }
 

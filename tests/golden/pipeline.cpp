@@ -32,8 +32,12 @@ std::optional<gf::torch::SizeConditioning> sizes_of(const gf::Json& params, cons
 std::optional<std::string> pipeline_skip_reason(const Case& golden) {
   const auto& params = golden.params();
   if (params.at("mode") != "txt2img") return params.at("mode").get<std::string>() + " is not built yet";
-  const auto class_name = params.at("scheduler").get<std::string>();
-  if (!gf::torch::default_sampler(class_name).exact) return class_name + " is not built yet";
+  auto scheduler_json = params.at("scheduler_config");
+  scheduler_json["_class_name"] = params.at("scheduler");
+  const auto scheduler = gf::torch::read_scheduler_config(scheduler_json, "scheduler_config");
+  if (scheduler.has_value() && !gf::torch::default_sampler(scheduler.value()).exact) {
+    return params.at("scheduler").get<std::string>() + " is not built yet";
+  }
   static const std::set<std::string> known = {"model",
                                               "single_file",
                                               "mode",
@@ -64,13 +68,11 @@ std::optional<std::string> pipeline_skip_reason(const Case& golden) {
 
 Outcome run_pipeline(const Case& golden) {
   const auto& params = golden.params();
-  const auto class_name = params.at("scheduler").get<std::string>();
-  const auto sampler = gf::torch::default_sampler(class_name);
   const auto loaded = model(params.at("model"));
   if (!loaded.has_value()) return Outcome::fail(loaded.error().message);
   const auto& model = *loaded.value();
   auto scheduler_json = params.at("scheduler_config");
-  scheduler_json["_class_name"] = class_name;
+  scheduler_json["_class_name"] = params.at("scheduler");
   const auto scheduler = gf::torch::read_scheduler_config(scheduler_json, "scheduler_config");
   if (!scheduler.has_value()) return Outcome::fail(scheduler.error().message);
 
@@ -104,7 +106,7 @@ Outcome run_pipeline(const Case& golden) {
     options.steps = params.at("num_inference_steps").get<std::int64_t>();
     options.cfg_scale = scale;
     options.guidance_rescale = params.value("guidance_rescale", 0.0);
-    options.sampler = sampler.name;
+    options.sampler = gf::torch::default_sampler(scheduler.value()).name;
     options.scheduler = scheduler.value();
     if (params.contains("seed")) options.seed = pick(params.at("seed"), i).get<std::uint64_t>();
     options.sizes =
@@ -115,7 +117,9 @@ Outcome run_pipeline(const Case& golden) {
     if (golden.has_input("latents")) options.initial_latents = golden.input("latents").narrow(0, row, 1);
     std::int64_t draws = 0;
     if (golden.has_input("step_noise")) {
-      options.step_noise = [&golden, &draws, row] { return golden.input("step_noise")[draws++].narrow(0, row, 1); };
+      options.step_noise = [&golden, &draws, row](double, double) {
+        return golden.input("step_noise")[draws++].narrow(0, row, 1);
+      };
     }
     auto started = gf::torch::Run::start(model, conditioning, std::move(options));
     if (!started.has_value()) return Outcome::fail(started.error().message);

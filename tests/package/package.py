@@ -97,7 +97,7 @@ def fresh(a, name):
 def cmake(a):
     folder = fresh(a, "by-cmake")
     environment = clean_environment(CC=a.cc, CXX=a.cxx)
-    run([a.cmake, "-S", os.path.join(HERE, "outside"), "-B", folder, "-DCMAKE_BUILD_TYPE=Release",
+    run([a.cmake, "-G", "Ninja", "-S", os.path.join(HERE, "outside"), "-B", folder, "-DCMAKE_BUILD_TYPE=Release",
          "-DCMAKE_PREFIX_PATH=" + os.path.join(a.work, "prefix")], env=environment)
     run([a.cmake, "--build", folder], env=environment)
     run_hosts(a, folder, environment)

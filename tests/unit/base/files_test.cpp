@@ -339,3 +339,19 @@ TEST_CASE("paths are told apart and joined with one slash") {
   CHECK(gf::join_path("/", "b") == "/b");
   CHECK(gf::join_path("", "b") == "b");
 }
+
+TEST_CASE("the names in a folder are sorted, hidden ones too, and a folder that is not there is an error") {
+  TemporaryFolder folder;
+  for (const auto* name : {"b", ".hidden", "a", "\xC3\xA4"}) put(folder.file(name), "x");
+  std::filesystem::create_directory(folder.file("sub"));
+  CHECK(gf::names_in(folder.path()).value() == std::vector<std::string>{".hidden", "a", "b", "sub", "\xC3\xA4"});
+  CHECK(gf::names_in(folder.file("sub")).value().empty());
+  const auto missing = gf::names_in(folder.file("nowhere"));
+  REQUIRE(missing.has_error());
+  CHECK(missing.error().status == Status::not_found);
+  CHECK(missing.error().message.find("nowhere") != std::string::npos);
+  CHECK(gf::names_in(folder.file("a")).has_error());
+  CHECK(gf::regular_file_bytes(folder.file("a")) == 1u);
+  CHECK_FALSE(gf::regular_file_bytes(folder.file("sub")).has_value());
+  CHECK_FALSE(gf::regular_file_bytes(folder.file("nowhere")).has_value());
+}

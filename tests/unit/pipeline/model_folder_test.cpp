@@ -229,11 +229,11 @@ TEST_CASE("bad values of a gameforge.json are errors that name it, unknown keys 
 
 TEST_CASE("a scheduler that is not built is replaced, with a warning that names it") {
   World world;
-  write_file(world.folder / "tiles/scheduler/scheduler_config.json", R"({"_class_name": "DDIMScheduler"})");
+  write_file(world.folder / "tiles/scheduler/scheduler_config.json", R"({"_class_name": "EDMEulerScheduler"})");
   const auto model = world.inspect().value();
   CHECK(model->default_sampler == "euler");
   REQUIRE(model->warnings.size() == 1);
-  CHECK(model->warnings[0].find("DDIMScheduler") != std::string::npos);
+  CHECK(model->warnings[0].find("EDMEulerScheduler") != std::string::npos);
   write_file(world.folder / "tiles/scheduler/scheduler_config.json",
              R"({"_class_name": "EulerAncestralDiscreteScheduler", "prediction_type": "v_prediction"})");
   CHECK(world.inspect().value()->default_sampler == "euler_a");
@@ -284,4 +284,29 @@ TEST_CASE("what a request leaves out is the model's; sizes and latents are judge
   const auto refused = with_defaults(request, *model).error();
   CHECK(refused.status == Status::invalid_argument);
   CHECK(refused.message.find("2 x 4 x 16 x 32 = 4096") != std::string::npos);
+}
+
+TEST_CASE("golden: the sampler that a model's scheduler_config.json stands for") {
+  struct Row {
+    const char* config;
+    const char* sampler;
+  };
+  for (const auto& row :
+       {Row{R"({"_class_name": "DDIMScheduler"})", "ddim"},
+        Row{R"({"_class_name": "PNDMScheduler", "skip_prk_steps": true})", "plms"},
+        Row{R"({"_class_name": "PNDMScheduler"})", "pndm"},
+        Row{R"({"_class_name": "DPMSolverMultistepScheduler"})", "dpmpp_2m"},
+        Row{R"({"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"})", "dpmpp_2m_sde"},
+        Row{R"({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3})", "dpmpp_3m"},
+        Row{R"({"_class_name": "DPMSolverSinglestepScheduler"})", "dpmpp_2s"},
+        Row{R"({"_class_name": "UniPCMultistepScheduler"})", "unipc"},
+        Row{R"({"_class_name": "LCMScheduler"})", "lcm"}}) {
+    CAPTURE(row.config);
+    World world;
+    write_file(world.folder / "tiles/scheduler/scheduler_config.json", row.config);
+    const auto model = world.inspect();
+    REQUIRE(model.has_value());
+    CHECK(model.value()->default_sampler == row.sampler);
+    CHECK(model.value()->warnings.empty());
+  }
 }

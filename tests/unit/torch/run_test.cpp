@@ -144,7 +144,7 @@ DOCTEST_TEST_CASE(
   options.steps = 0;
   DOCTEST_CHECK(Run::start(*model.model, fox, options).error().status == gf::Status::invalid_argument);
   options = model.options();
-  options.sampler = "heun";
+  options.sampler = "nobody";
   DOCTEST_CHECK(Run::start(*model.model, fox, options).error().status == gf::Status::unsupported);
   options = model.options();
   options.steps = 1;
