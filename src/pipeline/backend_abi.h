@@ -23,7 +23,7 @@ extern "C" {
 
 /* Raised when a table changes in a way that an older partner would misread. Compared before any other symbol is used.
  */
-#define GF_BACKEND_ABI_VERSION 1u
+#define GF_BACKEND_ABI_VERSION 2u
 
 /* Name of the exported entry, for dlsym; and of an exported uint32_t with the backend's GF_BACKEND_ABI_VERSION. */
 #define GF_BACKEND_ENTRY_SYMBOL "gf_backend_entry"
@@ -130,6 +130,8 @@ typedef struct gf_backend_encode_request {
   const char* prompt_2;          /* NULL: as prompt. */
   const char* negative_prompt;   /* NULL: none, which is not the same as "" (the model's config decides). */
   const char* negative_prompt_2; /* NULL: as negative_prompt. */
+  uint32_t clip_skip;  /* Of the prompt: how many of the text encoders' last layers are left out, as in diffusers. */
+  uint32_t from_image; /* Non-zero: runs will begin from a picture, so load what encodes it. */
 } gf_backend_encode_request;
 
 typedef struct gf_backend_run_request {
@@ -152,7 +154,18 @@ typedef struct gf_backend_run_request {
   uint32_t target_height_px;
   uint32_t crop_left_px;
   uint32_t crop_top_px;
+  double eta;      /* DDIM's: 0 draws no noise, 1 as much as DDPM. */
+  double strength; /* With `image`: the share of the steps that is done, above 0 to 1. */
+  /* The picture that the run begins from: RGBA8 of width_px x height_px, tightly packed, its alpha not looked at. NULL:
+   * begins from noise, which `initial_latents` then are; with a picture they are the noise that is mixed into it. */
+  const uint8_t* image;
+  const uint8_t* mask; /* A byte a pixel, 255 where the picture is painted anew, 0 where it stays; or NULL. */
+  uint32_t noise;      /* GF_BACKEND_NOISE_ */
+  uint32_t reserved;
 } gf_backend_run_request;
+
+#define GF_BACKEND_NOISE_TORCH_CPU 0u /* PyTorch's CPU generator. */
+#define GF_BACKEND_NOISE_PHILOX 1u    /* What PyTorch draws on a CUDA device, computed on the CPU. */
 
 typedef struct gf_backend_statistics {
   uint32_t struct_size;

@@ -235,6 +235,12 @@ std::int32_t encode(gf_backend_model* handle, const gf_backend_encode_request* r
     prompts.negative = optional_text(request->negative_prompt);
     prompts.negative_2 = optional_text(request->negative_prompt_2);
     prompts.guidance = request->guidance != 0;
+    prompts.clip_skip = request->clip_skip;
+    if (request->from_image != 0) {
+      const auto before = handle->model->weight_bytes();
+      GF_TRYV(handle->model->need_encoder(call));
+      backend.weight_bytes += handle->model->weight_bytes() - before;
+    }
     auto conditioning = std::make_unique<gf_backend_conditioning>();
     GF_TRY(conditioning->conditioning, handle->model->encode(prompts, call));
     if (conditioning->conditioning.cut_tokens > 0 && backend.host.log_enabled(LogLevel::warning)) {
@@ -264,6 +270,9 @@ std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* cond
     options.cfg_scale = request->cfg_scale;
     options.guidance_rescale = request->guidance_rescale;
     options.seed = request->seed;
+    options.noise =
+        request->noise == GF_BACKEND_NOISE_PHILOX ? gf::torch::NoiseKind::philox : gf::torch::NoiseKind::torch_cpu;
+    options.eta = request->eta;
     options.scheduler = model.scheduler();
     if (request->sampler != nullptr) {
       options.sampler = request->sampler;
@@ -319,6 +328,11 @@ std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* cond
                      {}};
       }
       options.initial_latents = at::from_blob(const_cast<float*>(request->initial_latents), shape, at::kFloat).clone();
+    }
+    if (request->image != nullptr) {
+      options.image = gf::torch::read_rgba(request->image, options.height, options.width);
+      options.strength = request->strength;
+      if (request->mask != nullptr) options.mask = gf::torch::read_mask(request->mask, options.height, options.width);
     }
     auto run = std::make_unique<gf_backend_run>();
     run->backend = &backend;

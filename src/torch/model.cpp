@@ -56,7 +56,7 @@ const char* Model::family() const {
 
 Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& folder, std::uint32_t device,
                                            const Call& call, VaeParts vae_parts) {
-  std::unique_ptr<Model> model(new Model);
+  std::unique_ptr<Model> model(new Model(host, folder, device));
   const auto index_path = join_path(folder, "model_index.json");
   GF_TRY(const auto index_json, read_json(host, index_path));
   GF_TRY(model->index_, read_model_index(*index_json, index_path));
@@ -159,7 +159,43 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
   return model;
 }
 
-Model::Side Model::encode_part(std::size_t part, const std::string& text, std::size_t& cut) const {
+std::uint64_t Model::weight_bytes() const {
+  const std::lock_guard lock(encoder_mutex_);
+  return weights_.bytes() + encoder_weights_.bytes();
+}
+
+Result<void> Model::need_encoder(const Call& call) const {
+  if (vae_->parts() == VaeParts::both) return success();
+  const std::lock_guard lock(encoder_mutex_);
+  if (encoder_) return success();
+  auto made = std::make_unique<Vae>(vae_->config(), VaeParts::encoder);
+  GF_TRY(auto reader, WeightReader::open(host_, join_path(folder_, "vae"), "diffusion_pytorch_model"));
+  WeightList list;
+  made->declare(list);
+  GF_TRYV(reader.check(list));
+  LoadProgress progress{call};
+  progress.total = reader.memory_bytes();
+  GF_TRY(auto charge, Charge::reserve(host_, device_, GF_BACKEND_MEMORY_WEIGHTS, progress.total));
+  GF_TRYV(reader.read(list, progress));
+  charge.commit();
+  encoder_weights_ = std::move(charge);
+  encoder_ = std::move(made);
+  return success();
+}
+
+Result<Vae::Distribution> Model::encode_image(const at::Tensor& image) const {
+  if (vae_->parts() == VaeParts::both) return vae_->encode(image);
+  const Vae* encoder = nullptr;
+  {
+    const std::lock_guard lock(encoder_mutex_);
+    encoder = encoder_.get();
+  }
+  if (encoder == nullptr) return Error{Status::wrong_state, "the encoder of pictures is not loaded", {}};
+  return encoder->encode(image);
+}
+
+Model::Side Model::encode_part(std::size_t part, const std::string& text, std::int64_t clip_skip,
+                               std::size_t& cut) const {
   const auto& [tokenizer, encoder] = text_[part];
   std::size_t cut_here = 0;
   const auto ids = tokenizer.encode(text, max_tokens_, &cut_here);
@@ -167,8 +203,11 @@ Model::Side Model::encode_part(std::size_t part, const std::string& text, std::s
   const auto tensor = at::tensor(ids, at::TensorOptions().dtype(at::kLong)).unsqueeze(0);
   auto states = encoder->forward(tensor);
   // SDXL takes the last but one layer before the final norm; SD 1.5 and 2 the last one after it.
-  if (index_.two_text_encoders) return {states.hidden[states.hidden.size() - 2], states.pooled};
-  return {states.last, states.pooled};
+  const auto from_last = [&](std::int64_t layers) {
+    return states.hidden[states.hidden.size() - 1 - static_cast<std::size_t>(layers)];
+  };
+  if (index_.two_text_encoders) return {from_last(clip_skip + 1), states.pooled};
+  return {clip_skip == 0 ? states.last : encoder->final_norm(from_last(clip_skip)), states.pooled};
 }
 
 Result<Conditioning> Model::encode(const Prompts& prompts, const Call& call) const {
@@ -177,12 +216,21 @@ Result<Conditioning> Model::encode(const Prompts& prompts, const Call& call) con
   const auto sides = prompts.guidance ? 2u : 1u;
   const auto total = text_.size() * sides;
   std::size_t done = 0;
-  const auto encode_side = [&](const std::string& first, const std::string& second, std::size_t& cut) -> Result<Side> {
+  for (const auto& part : text_) {
+    const auto most = part.encoder->config().layers - 1;
+    if (prompts.clip_skip < 0 || prompts.clip_skip > most) {
+      return Error{Status::invalid_argument,
+                   fmt::format("clip_skip is {}; this model takes 0 to {}", prompts.clip_skip, most),
+                   {}};
+    }
+  }
+  const auto encode_side = [&](const std::string& first, const std::string& second, std::int64_t clip_skip,
+                               std::size_t& cut) -> Result<Side> {
     Side joined;
     std::vector<at::Tensor> hidden;
     for (std::size_t i = 0; i < text_.size(); ++i) {
       GF_TRYV(call.check());
-      auto side = encode_part(i, i == 0 ? first : second, cut);
+      auto side = encode_part(i, i == 0 ? first : second, clip_skip, cut);
       hidden.push_back(std::move(side.hidden));
       joined.pooled = std::move(side.pooled);  // Of the last encoder: that one has the projection.
       call.progress(GF_BACKEND_STAGE_ENCODING, ++done, total);
@@ -190,8 +238,8 @@ Result<Conditioning> Model::encode(const Prompts& prompts, const Call& call) con
     joined.hidden = hidden.size() == 1 ? hidden.front() : at::cat(hidden, -1);
     return joined;
   };
-  GF_TRY(auto positive,
-         encode_side(prompts.prompt, prompts.prompt_2.value_or(prompts.prompt), conditioning.cut_tokens));
+  GF_TRY(auto positive, encode_side(prompts.prompt, prompts.prompt_2.value_or(prompts.prompt), prompts.clip_skip,
+                                    conditioning.cut_tokens));
   if (!prompts.guidance) {
     conditioning.embeddings = positive.hidden;
     conditioning.pooled = positive.pooled;
@@ -204,7 +252,7 @@ Result<Conditioning> Model::encode(const Prompts& prompts, const Call& call) con
     } else {
       const auto text = prompts.negative.value_or("");
       std::size_t unused = 0;
-      GF_TRY(negative, encode_side(text, prompts.negative_2.value_or(text), unused));
+      GF_TRY(negative, encode_side(text, prompts.negative_2.value_or(text), 0, unused));
     }
     conditioning.embeddings = at::cat({negative.hidden, positive.hidden}, 0);
     conditioning.pooled = at::cat({negative.pooled, positive.pooled}, 0);

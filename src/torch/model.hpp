@@ -11,8 +11,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace gf::torch {
@@ -30,6 +32,9 @@ struct Prompts {
   std::optional<std::string> negative;
   std::optional<std::string> negative_2;
   bool guidance = true;  ///< Whether the negative side is needed.
+  /// How many of the encoder's last layers the prompt is taken before, as in diffusers: 0 is the model's own layer. The
+  /// negative prompt keeps that, as in diffusers.
+  std::int64_t clip_skip = 0;
 };
 
 /// What the denoiser is told of the prompts. With guidance the batch is {negative, positive}, else {positive}.
@@ -48,7 +53,12 @@ class Model {
   static Result<std::unique_ptr<Model>> load(const Host& host, const std::string& folder, std::uint32_t device,
                                              const Call& call, VaeParts vae_parts = VaeParts::decoder);
 
-  /// Errors: cancelled; not_finite when an embedding is.
+  /// Loads the half of the VAE that takes pictures to latents, if it is not there yet. Errors: as load.
+  Result<void> need_encoder(const Call& call) const;
+  /// image: [1, 3, h, w], -1 to 1. Errors: wrong_state before need_encoder.
+  Result<Vae::Distribution> encode_image(const at::Tensor& image) const;
+
+  /// Errors: cancelled; not_finite when an embedding is; invalid_argument for more clip_skip than there are layers.
   Result<Conditioning> encode(const Prompts& prompts, const Call& call) const;
 
   const ModelIndex& index() const { return index_; }
@@ -58,27 +68,34 @@ class Model {
   Unet& unet() { return *unet_; }
   const Vae& vae() const { return *vae_; }
 
-  std::uint64_t weight_bytes() const { return weights_.bytes(); }
+  std::uint64_t weight_bytes() const;
   std::uint64_t file_bytes() const { return file_bytes_; }
   std::uint64_t parameters() const { return parameters_; }
   std::size_t max_tokens() const { return max_tokens_; }
   const char* family() const;
 
  private:
-  Model() = default;
+  Model(const Host& host, std::string folder, std::uint32_t device)
+      : host_(host), folder_(std::move(folder)), device_(device) {}
   /// Both sides of one encoder: hidden states that the denoiser takes, and pooled. [batch, ...]
   struct Side {
     at::Tensor hidden;
     at::Tensor pooled;
   };
-  Side encode_part(std::size_t part, const std::string& text, std::size_t& cut) const;
+  Side encode_part(std::size_t part, const std::string& text, std::int64_t clip_skip, std::size_t& cut) const;
 
+  const Host& host_;
+  std::string folder_;
+  std::uint32_t device_;
   ModelIndex index_;
   SchedulerConfig scheduler_;
   std::vector<TextPart> text_;
   std::unique_ptr<Unet> unet_;
   std::unique_ptr<Vae> vae_;
   Charge weights_;
+  mutable std::mutex encoder_mutex_;  // Guards the two below until encoder_ is there.
+  mutable std::unique_ptr<Vae> encoder_;
+  mutable Charge encoder_weights_;
   std::uint64_t file_bytes_ = 0;
   std::uint64_t parameters_ = 0;
   std::size_t max_tokens_ = 77;

@@ -1,9 +1,9 @@
 #include "torch/run.hpp"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <functional>
@@ -60,12 +60,13 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
   GF_TRY(run->sampler_, make_sampler(opts.sampler, {opts.scheduler, opts.steps, opts.eta}));
   const auto& sampler = *run->sampler_;
 
-  run->generator_ = at::make_generator<at::CPUGeneratorImpl>(opts.seed);
   const std::vector<std::int64_t> shape = {1, model.unet().config().in_channels, opts.height / factor,
                                            opts.width / factor};
   auto latents = opts.initial_latents;
   if (!latents.defined()) {
-    latents = at::randn(shape, run->generator_, at::TensorOptions().dtype(at::kFloat));
+    // diffusers draws the encoded picture's sample before the noise.
+    if (opts.image.defined() && !opts.vae_noise.defined()) run->options_.vae_noise = run->generator_.draw(shape);
+    latents = run->generator_.draw(shape);
   } else if (latents.sizes() != at::IntArrayRef(shape)) {
     return Error{Status::invalid_argument,
                  fmt::format("initial_latents have {} values; {} of [{}] are needed", latents.numel(),
@@ -73,6 +74,9 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
                  {}};
   }
   run->latents_ = latents * sampler.init_noise_sigma();
+  if (opts.image.defined()) {
+    GF_TRYV(run->begin_from_image(latents));
+  }
 
   const std::int64_t batch = conditioning.guidance ? 2 : 1;
   at::Tensor sizes;
@@ -89,9 +93,7 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
 
   run->noise_ = opts.step_noise;
   if (!run->noise_) {
-    const auto draw = [made = run.get()] {
-      return at::randn(made->latents_.sizes(), made->generator_, made->latents_.options());
-    };
+    const auto draw = [made = run.get()] { return made->generator_.draw(made->latents_.sizes()); };
     if (sampler.wants_brownian_noise()) {
       run->noise_ = BrownianNoise(draw);
     } else {
@@ -99,6 +101,51 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
     }
   }
   return run;
+}
+
+Result<void> Run::begin_from_image(const at::Tensor& noise) {
+  const auto& opts = options_;
+  const std::vector<std::int64_t> picture = {1, 3, opts.height, opts.width};
+  if (opts.image.sizes() != at::IntArrayRef(picture)) {
+    return Error{Status::invalid_argument,
+                 fmt::format("the picture is [{}]; [{}] is needed", fmt::join(opts.image.sizes(), ", "),
+                             fmt::join(picture, ", ")),
+                 {}};
+  }
+  if (!(opts.strength > 0 && opts.strength <= 1)) {
+    return Error{
+        Status::invalid_argument, fmt::format("strength is {}; it must be above 0 and at most 1", opts.strength), {}};
+  }
+  const auto steps_done =
+      std::min(static_cast<std::int64_t>(static_cast<double>(opts.steps) * opts.strength), opts.steps);
+  if (steps_done < 1) {
+    return Error{Status::invalid_argument,
+                 fmt::format("strength {} of {} steps leaves none to do; take more steps or more strength",
+                             opts.strength, opts.steps),
+                 {}};
+  }
+  done_ = sampler_->first_call(static_cast<std::size_t>(opts.steps - steps_done));
+
+  GF_TRY(const auto encoded, model_.encode_image(opts.image));
+  const auto sample_noise = opts.vae_noise.defined() ? opts.vae_noise : generator_.draw(latents_.sizes());
+  const auto deviation = (encoded.log_variance * 0.5).exp();
+  const auto clean = (encoded.mean + deviation * sample_noise) * model_.vae().config().scaling_factor;
+  // Painting all of it anew at full strength begins with nothing but noise, as text to image does.
+  const bool from_noise = opts.mask.defined() && opts.strength == 1;
+  if (!from_noise) latents_ = sampler_->add_noise(clean, noise, done_);
+  if (opts.mask.defined()) {
+    const std::vector<std::int64_t> expected = {1, 1, opts.height, opts.width};
+    if (opts.mask.sizes() != at::IntArrayRef(expected)) {
+      return Error{Status::invalid_argument,
+                   fmt::format("the mask is [{}]; [{}] is needed", fmt::join(opts.mask.sizes(), ", "),
+                               fmt::join(expected, ", ")),
+                   {}};
+    }
+    mask_ = at::upsample_nearest2d(opts.mask, {latents_.size(2), latents_.size(3)});
+    image_latents_ = clean;
+    image_noise_ = noise;
+  }
+  return success();
 }
 
 Result<void> Run::step() {
@@ -111,6 +158,11 @@ Result<void> Run::step() {
   }
   latents_ = sampler_->step(latents_, output, done_, noise_);
   ++done_;
+  if (mask_.defined()) {
+    // What is not painted anew follows the picture at the level that was reached.
+    const auto kept = done_ < steps() ? sampler_->add_noise(image_latents_, image_noise_, done_) : image_latents_;
+    latents_ = kept * (1 - mask_) + latents_ * mask_;
+  }
   // One check a step: whatever was not finite inside has reached the latents by now. The sum of values that are all
   // finite may overflow, so it only clears the common case.
   if (!std::isfinite(latents_.sum().item<float>()) && !latents_.isfinite().all().item<bool>()) {
@@ -136,6 +188,16 @@ at::Tensor guide(const at::Tensor& negative, const at::Tensor& positive, double 
   const auto guided_deviation = guided.std(dims, true, true);
   const auto rescaled = guided * (positive_deviation / guided_deviation);
   return rescaled * rescale + guided * (1 - rescale);
+}
+
+at::Tensor read_rgba(const std::uint8_t* pixels, std::int64_t height, std::int64_t width) {
+  const auto bytes = at::from_blob(const_cast<std::uint8_t*>(pixels), {1, height, width, 4}, at::kByte);
+  return bytes.narrow(3, 0, 3).permute({0, 3, 1, 2}).to(at::kFloat).div_(255).mul_(2).sub_(1);
+}
+
+at::Tensor read_mask(const std::uint8_t* pixels, std::int64_t height, std::int64_t width) {
+  const auto bytes = at::from_blob(const_cast<std::uint8_t*>(pixels), {1, 1, height, width}, at::kByte);
+  return bytes.ge(128).to(at::kFloat);
 }
 
 void write_rgba(const at::Tensor& image, std::span<std::uint8_t> pixels) {

@@ -94,10 +94,10 @@ void Vae::declare_encoder(WeightList& list) {
 }
 
 void Vae::declare(WeightList& list) {
-  declare_decoder(list);
-  WeightList encoder;
-  declare_encoder(parts_ == VaeParts::both ? list : encoder);
-  if (parts_ == VaeParts::decoder) list.expect_all(encoder);
+  WeightList other;
+  declare_decoder(parts_ == VaeParts::encoder ? other : list);
+  declare_encoder(parts_ == VaeParts::decoder ? other : list);
+  list.expect_all(other);
   // Names of the attention's layers before diffusers 0.18.
   for (const auto& [now, old] : {std::pair(".to_q.", ".query."), std::pair(".to_k.", ".key."),
                                  std::pair(".to_v.", ".value."), std::pair(".to_out.0.", ".proj_attn.")}) {

@@ -10,18 +10,19 @@
 
 namespace gf::torch {
 
-enum class VaeParts { decoder, both };
+enum class VaeParts { decoder, encoder, both };
 
 /// Immutable once its weights are read. Threads: any.
 class Vae {
  public:
-  /// `parts`: with `decoder`, the encoder's weights must be in the file but take no memory.
+  /// `parts`: the other half's weights must be in the file but take no memory.
   Vae(const VaeConfig& config, VaeParts parts);
   Vae(const Vae&) = delete;
   Vae& operator=(const Vae&) = delete;
 
   void declare(WeightList& list);
   const VaeConfig& config() const { return config_; }
+  VaeParts parts() const { return parts_; }
 
   /// Lays the decoder's weights out for latents of this size; other sizes stay possible. Once, after the weights were
   /// read.

@@ -1,5 +1,6 @@
 // Golden cases of single parts: tokenizer, random numbers, encoders, UNet, VAE, schedulers.
 #include "case.hpp"
+#include "torch/noise.hpp"
 #include "torch/run.hpp"
 #include "torch/samplers/sampler.hpp"
 
@@ -155,6 +156,30 @@ Outcome vae(const Case& golden, const Model& model) {
   return outcome;
 }
 
+Outcome philox_noise(const Case& golden) {
+  Outcome outcome;
+  for (const auto& entry : golden.params().at("seeds")) {
+    const auto text = entry.get<std::string>();
+    const auto seed = std::stoull(text);
+    gf::torch::Noise noise(gf::torch::NoiseKind::philox, seed);
+    for (std::uint32_t calls = 0; calls < 3; ++calls) {
+      const auto name = fmt::format("s{}.call{}", text, calls);
+      golden.compare(outcome, name, noise.draw({256}));
+      auto words = at::empty({4, 256}, at::kLong);
+      for (std::uint32_t i = 0; i < 256; ++i) {
+        const auto drawn = gf::torch::philox(
+            {calls, 0, i, 0}, {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+        for (std::size_t row = 0; row < 4; ++row) {
+          words.index_put_({static_cast<std::int64_t>(row), static_cast<std::int64_t>(i)},
+                           static_cast<std::int64_t>(drawn[row]));
+        }
+      }
+      golden.compare(outcome, name + ".u32x4", words);
+    }
+  }
+  return outcome;
+}
+
 Outcome scheduler(const Case& golden) {
   Outcome outcome;
   auto json = golden.params().at("config");
@@ -213,6 +238,7 @@ Outcome run_component(const Case& golden) {
   const auto kind = golden.kind();
   if (kind == "tokenizer") return tokenizer(golden);
   if (kind == "rng_torch_cpu") return random_numbers(golden);
+  if (kind == "rng_philox") return philox_noise(golden);
   if (kind == "image_bytes") return image_bytes(golden);
   if (kind == "scheduler") return scheduler(golden);
   const auto loaded = model(golden.params().at("model"));

@@ -32,6 +32,7 @@ const Runner* runner_of(const golden::Case& golden) {
   using namespace golden;
   static const std::map<std::string, Runner> runners = {{"tokenizer", {run_component, never}},
                                                         {"rng_torch_cpu", {run_component, never}},
+                                                        {"rng_philox", {run_component, never}},
                                                         {"image_bytes", {run_component, never}},
                                                         {"text_encoder", {run_component, never}},
                                                         {"unet_forward", {run_component, never}},

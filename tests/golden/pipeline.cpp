@@ -31,7 +31,8 @@ std::optional<gf::torch::SizeConditioning> sizes_of(const gf::Json& params, cons
 
 std::optional<std::string> pipeline_skip_reason(const Case& golden) {
   const auto& params = golden.params();
-  if (params.at("mode") != "txt2img") return params.at("mode").get<std::string>() + " is not built yet";
+  static const std::set<std::string> modes = {"txt2img", "img2img", "inpaint"};
+  if (!modes.contains(params.at("mode"))) return params.at("mode").get<std::string>() + " is not built yet";
   auto scheduler_json = params.at("scheduler_config");
   scheduler_json["_class_name"] = params.at("scheduler");
   const auto scheduler = gf::torch::read_scheduler_config(scheduler_json, "scheduler_config");
@@ -51,6 +52,9 @@ std::optional<std::string> pipeline_skip_reason(const Case& golden) {
                                               "guidance_scale",
                                               "guidance_rescale",
                                               "seed",
+                                              "clip_skip",
+                                              "strength",
+                                              "num_images_per_prompt",
                                               "height",
                                               "width",
                                               "share_of_image_values_clamped",
@@ -77,25 +81,30 @@ Outcome run_pipeline(const Case& golden) {
   if (!scheduler.has_value()) return Outcome::fail(scheduler.error().message);
 
   // One run an image: what a batch gives must not depend on its size.
-  const std::size_t count = params.at("prompt").is_array() ? params.at("prompt").size() : 1;
+  const std::size_t prompt_count = params.at("prompt").is_array() ? params.at("prompt").size() : 1;
+  const auto per_prompt = params.value("num_images_per_prompt", std::size_t{1});
+  const std::size_t count = prompt_count * per_prompt;
   std::vector<at::Tensor> embeddings, pooled, negative_embeddings, negative_pooled, final_latents, images;
   std::vector<std::vector<at::Tensor>> trajectories;
   Outcome outcome;
   for (std::size_t i = 0; i < count; ++i) {
     gf::torch::Prompts prompts;
-    prompts.prompt = *text_at(params, "prompt", i);
-    prompts.prompt_2 = text_at(params, "prompt_2", i);
-    prompts.negative = text_at(params, "negative_prompt", i);
-    prompts.negative_2 = text_at(params, "negative_prompt_2", i);
+    const auto text = i / per_prompt;
+    prompts.prompt = *text_at(params, "prompt", text);
+    prompts.prompt_2 = text_at(params, "prompt_2", text);
+    prompts.negative = text_at(params, "negative_prompt", text);
+    prompts.negative_2 = text_at(params, "negative_prompt_2", text);
+    prompts.clip_skip = params.value("clip_skip", std::int64_t{0});
     const auto scale = params.at("guidance_scale").get<double>();
     prompts.guidance = scale > 1;
     auto encoded = model.encode(prompts, call());
     if (!encoded.has_value()) return Outcome::fail(encoded.error().message);
     const auto& conditioning = encoded.value();
     const auto batch = conditioning.embeddings.size(0);
-    embeddings.push_back(conditioning.embeddings[batch - 1]);
-    if (conditioning.pooled.defined()) pooled.push_back(conditioning.pooled[batch - 1]);
-    if (prompts.guidance) {
+    const bool first_of_prompt = i % per_prompt == 0;
+    if (first_of_prompt) embeddings.push_back(conditioning.embeddings[batch - 1]);
+    if (first_of_prompt && conditioning.pooled.defined()) pooled.push_back(conditioning.pooled[batch - 1]);
+    if (first_of_prompt && prompts.guidance) {
       negative_embeddings.push_back(conditioning.embeddings[0]);
       if (conditioning.pooled.defined()) negative_pooled.push_back(conditioning.pooled[0]);
     }
@@ -115,6 +124,13 @@ Outcome run_pipeline(const Case& golden) {
     options.negative_sizes = sizes_of(params, "negative_");
     const auto row = static_cast<std::int64_t>(i);
     if (golden.has_input("latents")) options.initial_latents = golden.input("latents").narrow(0, row, 1);
+    if (golden.has_input("image")) {
+      options.image = golden.input("image").narrow(0, row, 1) * 2 - 1;
+      options.strength = params.at("strength").get<double>();
+      options.initial_latents = golden.input("init_noise").narrow(0, row, 1);
+      options.vae_noise = golden.input("vae_noise").narrow(0, row, 1);
+      if (golden.has_input("mask")) options.mask = golden.input("mask").narrow(0, row, 1);
+    }
     std::int64_t draws = 0;
     if (golden.has_input("step_noise")) {
       options.step_noise = [&golden, &draws, row](double, double) {
