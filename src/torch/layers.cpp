@@ -60,7 +60,7 @@ constexpr std::int64_t packed_conv_up_to_bytes = 4 << 20;
 }  // namespace
 
 void Linear::declare(WeightList& list, const std::string& name, std::int64_t in, std::int64_t out, bool with_bias) {
-  list.add(name + ".weight", {out, in}, &weight);
+  list.add(name + ".weight", {out, in}, static_cast<Packable*>(this));
   if (with_bias) list.add(name + ".bias", {out}, &bias);
 }
 
@@ -83,7 +83,7 @@ void Conv::declare(WeightList& list, const std::string& name, std::int64_t in, s
                    std::int64_t with_stride) {
   stride = with_stride;
   padding = size / 2;
-  list.add(name + ".weight", {out, in, size, size}, &weight, Layout::channels_last);
+  list.add(name + ".weight", {out, in, size, size}, static_cast<Packable*>(this), Layout::channels_last);
   list.add(name + ".bias", {out}, &bias);
 }
 

@@ -16,13 +16,10 @@ namespace gf::torch {
 /// y = x W^T + b. After pack() the weight may lie in oneDNN's blocked form, which multiplies up to twice as fast as the
 /// plain one on processors where MKL is not at the machine's peak; it costs about 10 us a call more, so it is chosen by
 /// size.
-struct Linear {
-  at::Tensor weight;  // [out, in]; undefined once it is packed.
-  at::Tensor bias;    // [out], or undefined.
-  at::Tensor packed;  // Opaque to ATen; undefined while it is plain.
+struct Linear : Packable {  // Its weight is [out, in].
+  at::Tensor bias;          // [out], or undefined.
 
   void declare(WeightList& list, const std::string& name, std::int64_t in, std::int64_t out, bool with_bias = true);
-  bool defined() const { return weight.defined() || packed.defined(); }
   /// `rows`: how many rows x is expected to have; any number works afterwards.
   void pack(std::int64_t rows);
   /// x: [..., in].
@@ -33,16 +30,13 @@ struct Linear {
 
 /// A convolution. After pack() a small weight lies in the blocked form that oneDNN picks for the expected size of
 /// input; an input of another size is computed from the weight unpacked again, which is slower but the same.
-struct Conv {
-  at::Tensor weight;  // [out, in, size, size], channels last; undefined once it is packed.
-  at::Tensor bias;    // [out]
-  at::Tensor packed;
+struct Conv : Packable {  // Its weight is [out, in, size, size], channels last.
+  at::Tensor bias;        // [out]
   std::int64_t stride = 1;
   std::int64_t padding = 1;
 
   void declare(WeightList& list, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t size = 3,
                std::int64_t with_stride = 1);
-  bool defined() const { return weight.defined() || packed.defined(); }
   void pack(std::int64_t batch, std::int64_t height, std::int64_t width);
   at::Tensor forward(const at::Tensor& x) const;
 

@@ -2,12 +2,14 @@
 
 #include "base/json.hpp"
 #include "base/utf8.hpp"
+#include "torch/original_names.hpp"
 #include "torch/schedule.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace gf::torch {
@@ -97,7 +99,8 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
     text_width += config.hidden;
     model->max_tokens_ = i == 0 ? static_cast<std::size_t>(config.positions)
                                 : std::min(model->max_tokens_, static_cast<std::size_t>(config.positions));
-    model->text_.push_back({std::move(tokenizer), std::make_unique<TextEncoder>(config)});
+    model->text_.push_back(
+        {std::make_shared<const Tokenizer>(std::move(tokenizer)), std::make_shared<TextEncoder>(config)});
     GF_TRYV(check("text_encoder" + suffix, "model", *model->text_.back().encoder));
   }
 
@@ -126,7 +129,7 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
                    {}};
     }
   }
-  model->unet_ = std::make_unique<Unet>(unet_config);
+  model->unet_ = std::make_shared<Unet>(unet_config);
   GF_TRYV(check("unet", "diffusion_pytorch_model", *model->unet_));
 
   const auto vae_path = join_path(folder, "vae/config.json");
@@ -138,7 +141,7 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
                              vae_config.latent_channels, unet_config.in_channels, unet_config.out_channels),
                  {}};
   }
-  model->vae_ = std::make_unique<Vae>(vae_config, vae_parts);
+  model->vae_ = std::make_shared<Vae>(vae_config, vae_parts);
   GF_TRYV(check("vae", "diffusion_pytorch_model", *model->vae_));
 
   LoadProgress progress{call};
@@ -164,7 +167,56 @@ std::uint64_t Model::weight_bytes() const {
   return weights_.bytes() + encoder_weights_.bytes();
 }
 
+Result<std::unique_ptr<Model>> Model::with_loras(std::vector<LoraUse> uses, bool strict, const Call& call,
+                                                 std::vector<std::string>& warnings) const {
+  std::unique_ptr<Model> made(new Model(host_, folder_, device_));
+  made->base_ = this;
+  made->index_ = index_;
+  made->scheduler_ = scheduler_;
+  made->text_ = text_;
+  made->unet_ = unet_;
+  made->vae_ = vae_;
+  made->file_bytes_ = file_bytes_;
+  made->parameters_ = parameters_;
+  made->max_tokens_ = max_tokens_;
+
+  const auto targets_of = [](auto& network) {
+    WeightList list;
+    network.declare(list);
+    return list.targets();
+  };
+  std::shared_ptr<Unet> unet = unet_->twin();
+  std::vector<std::shared_ptr<TextEncoder>> encoders;
+  std::vector<LoraNetwork> networks;
+  networks.push_back({{"lora_unet_", "unet.", ""}, targets_of(*unet), [this](std::string_view name) {
+                        return original_unet_name(unet_->config(), name);
+                      }});
+  for (std::size_t i = 0; i < text_.size(); ++i) {
+    encoders.push_back(text_[i].encoder->twin());
+    const auto number = text_.size() == 1 ? std::string() : std::to_string(i + 1);
+    networks.push_back(
+        {{"lora_te" + number + "_", i == 0 ? "text_encoder." : "text_encoder_2."}, targets_of(*encoders.back()), {}});
+  }
+  GF_TRY(const auto patch, LoraPatch::plan(std::move(uses), networks, strict));
+  warnings = patch.warnings();
+  GF_TRY(made->weights_, Charge::reserve(host_, device_, GF_BACKEND_MEMORY_WEIGHTS, patch.bytes()));
+  if (patch.touches(0)) {
+    GF_TRYV(patch.apply(0, networks[0].targets, call));
+    const auto trained = unet->config().sample_size;
+    unet->pack(trained, trained);
+    made->unet_ = std::move(unet);
+  }
+  for (std::size_t i = 0; i < encoders.size(); ++i) {
+    if (!patch.touches(i + 1)) continue;
+    GF_TRYV(patch.apply(i + 1, networks[i + 1].targets, call));
+    made->text_[i].encoder = std::move(encoders[i]);
+  }
+  made->weights_.commit();
+  return made;
+}
+
 Result<void> Model::need_encoder(const Call& call) const {
+  if (base_ != nullptr) return base_->need_encoder(call);
   if (vae_->parts() == VaeParts::both) return success();
   const std::lock_guard lock(encoder_mutex_);
   if (encoder_) return success();
@@ -184,6 +236,7 @@ Result<void> Model::need_encoder(const Call& call) const {
 }
 
 Result<Vae::Distribution> Model::encode_image(const at::Tensor& image) const {
+  if (base_ != nullptr) return base_->encode_image(image);
   if (vae_->parts() == VaeParts::both) return vae_->encode(image);
   const Vae* encoder = nullptr;
   {
@@ -198,7 +251,7 @@ Model::Side Model::encode_part(std::size_t part, const std::string& text, std::i
                                std::size_t& cut) const {
   const auto& [tokenizer, encoder] = text_[part];
   std::size_t cut_here = 0;
-  const auto ids = tokenizer.encode(text, max_tokens_, &cut_here);
+  const auto ids = tokenizer->encode(text, max_tokens_, &cut_here);
   cut = std::max(cut, cut_here);
   const auto tensor = at::tensor(ids, at::TensorOptions().dtype(at::kLong)).unsqueeze(0);
   auto states = encoder->forward(tensor);

@@ -4,6 +4,7 @@
 #include "base/result.hpp"
 #include "torch/config.hpp"
 #include "torch/host.hpp"
+#include "torch/lora.hpp"
 #include "torch/text_encoder.hpp"
 #include "torch/tokenizer.hpp"
 #include "torch/unet.hpp"
@@ -21,8 +22,8 @@ namespace gf::torch {
 
 /// One text encoder with its tokenizer.
 struct TextPart {
-  Tokenizer tokenizer;
-  std::unique_ptr<TextEncoder> encoder;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<TextEncoder> encoder;
 };
 
 /// Prompts of one request.
@@ -52,6 +53,12 @@ class Model {
   /// each other) before memory is taken for weights. Errors: those of the readers; over_budget; cancelled.
   static Result<std::unique_ptr<Model>> load(const Host& host, const std::string& folder, std::uint32_t device,
                                              const Call& call, VaeParts vae_parts = VaeParts::decoder);
+
+  /// This model with LoRA files at work: another one, which shares every weight that they leave alone. This one stays
+  /// as it is to the bit, and must outlive the other. `warnings` receives what a lenient plan has to say. Errors: those
+  /// of LoraPatch; over_budget for the weights that are then held twice.
+  Result<std::unique_ptr<Model>> with_loras(std::vector<LoraUse> uses, bool strict, const Call& call,
+                                            std::vector<std::string>& warnings) const;
 
   /// Loads the half of the VAE that takes pictures to latents, if it is not there yet. Errors: as load.
   Result<void> need_encoder(const Call& call) const;
@@ -90,8 +97,9 @@ class Model {
   ModelIndex index_;
   SchedulerConfig scheduler_;
   std::vector<TextPart> text_;
-  std::unique_ptr<Unet> unet_;
-  std::unique_ptr<Vae> vae_;
+  std::shared_ptr<Unet> unet_;
+  std::shared_ptr<Vae> vae_;
+  const Model* base_ = nullptr;  // Of a model with LoRA files: the one without.
   Charge weights_;
   mutable std::mutex encoder_mutex_;  // Guards the two below until encoder_ is there.
   mutable std::unique_ptr<Vae> encoder_;

@@ -19,7 +19,7 @@ void TextEncoder::declare(WeightList& list) {
     list.add_stacked({{name + "self_attn.q_proj.weight", width},
                       {name + "self_attn.k_proj.weight", width},
                       {name + "self_attn.v_proj.weight", width}},
-                     {width}, &layer.qkv.weight);
+                     {width}, static_cast<Packable*>(&layer.qkv));
     list.add_stacked({{name + "self_attn.q_proj.bias", width},
                       {name + "self_attn.k_proj.bias", width},
                       {name + "self_attn.v_proj.bias", width}},

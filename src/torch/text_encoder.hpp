@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace gf::torch {
@@ -23,9 +24,11 @@ struct TextStates {
 class TextEncoder {
  public:
   explicit TextEncoder(const TextConfig& config);
-  TextEncoder(const TextEncoder&) = delete;
   TextEncoder& operator=(const TextEncoder&) = delete;
+  /// Another encoder with the same weights, which it shares until they are changed.
+  std::unique_ptr<TextEncoder> twin() const { return std::unique_ptr<TextEncoder>(new TextEncoder(*this)); }
 
+  /// Again on a twin, it gives that one's layers.
   void declare(WeightList& list);
   const TextConfig& config() const { return config_; }
 
@@ -36,6 +39,8 @@ class TextEncoder {
   at::Tensor final_norm(const at::Tensor& hidden) const { return final_norm_.forward(hidden); }
 
  private:
+  TextEncoder(const TextEncoder&) = default;
+
   struct Layer {
     LayerNorm norm1;
     Linear qkv;  // Queries, keys and values in one multiplication.

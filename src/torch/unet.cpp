@@ -41,17 +41,18 @@ void Unet::Transformer::declare(WeightList& list, const std::string& name, const
     list.add_stacked({{part + "attn1.to_q.weight", channels},
                       {part + "attn1.to_k.weight", channels},
                       {part + "attn1.to_v.weight", channels}},
-                     {channels}, &block.self_qkv.weight);
+                     {channels}, static_cast<Packable*>(&block.self_qkv));
     block.self_out.declare(list, part + "attn1.to_out.0", channels, channels);
     block.norm2.declare(list, part + "norm2", channels, block_norm_eps);
     block.cross_q.declare(list, part + "attn2.to_q", channels, channels, false);
     list.add_stacked({{part + "attn2.to_k.weight", channels}, {part + "attn2.to_v.weight", channels}},
-                     {config.cross_attention}, &block.cross_kv.weight);
+                     {config.cross_attention}, static_cast<Packable*>(&block.cross_kv));
     block.cross_out.declare(list, part + "attn2.to_out.0", channels, channels);
     block.norm3.declare(list, part + "norm3", channels, block_norm_eps);
     list.add_split(part + "ff.net.0.proj.weight", {8 * channels, channels},
-                   {&block.values.weight, &block.gates.weight});
-    list.add_split(part + "ff.net.0.proj.bias", {8 * channels}, {&block.values.bias, &block.gates.bias});
+                   std::vector<Packable*>{&block.values, &block.gates});
+    list.add_split(part + "ff.net.0.proj.bias", {8 * channels},
+                   std::vector<at::Tensor*>{&block.values.bias, &block.gates.bias});
     block.down.declare(list, part + "ff.net.2", 4 * channels, channels);
   }
   out.declare(list, name + ".proj_out", channels, channels);
@@ -68,6 +69,9 @@ void Unet::declare_resnet(WeightList& list, const std::string& name, Resnet& res
 }
 
 void Unet::declare(WeightList& list) {
+  offset_channels_ = 0;
+  offset_weights_.clear();
+  offset_biases_.clear();
   const auto levels = config_.levels.size();
   const auto first = config_.levels.front().channels;
   const auto time = 4 * first;
@@ -120,7 +124,7 @@ void Unet::declare(WeightList& list) {
   }
   norm_out_.declare(list, "conv_norm_out", first, config_.groups, config_.norm_eps);
   conv_out_.declare(list, "conv_out", first, config_.out_channels);
-  list.add_stacked(offset_weights_, {time}, &offsets_.weight);
+  list.add_stacked(offset_weights_, {time}, static_cast<Packable*>(&offsets_));
   list.add_stacked(offset_biases_, {}, &offsets_.bias);
 }
 

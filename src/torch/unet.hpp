@@ -31,9 +31,11 @@ struct UnetTimes {
 class Unet {
  public:
   explicit Unet(const UnetConfig& config);
-  Unet(const Unet&) = delete;
+  /// Another network with the same weights, which it shares until they are changed.
+  std::unique_ptr<Unet> twin() const { return std::unique_ptr<Unet>(new Unet(*this)); }
   Unet& operator=(const Unet&) = delete;
 
+  /// Again on a twin, it gives that one's layers.
   void declare(WeightList& list);
   const UnetConfig& config() const { return config_; }
 
@@ -59,6 +61,8 @@ class Unet {
   void set_probe(Probe probe) { probe_ = std::move(probe); }
 
  private:
+  Unet(const Unet&) = default;
+
   struct TransformerBlock {
     LayerNorm norm1;
     Linear self_qkv;

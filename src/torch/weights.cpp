@@ -44,7 +44,38 @@ at::ScalarType scalar_type(TensorType type) {
 }  // namespace
 
 void WeightList::add(std::string name, std::vector<std::int64_t> shape, at::Tensor* slot, Layout layout) {
-  weights_.push_back({std::move(name), std::move(shape), slot, 0, 0, {}, layout});
+  weights_.push_back({std::move(name), std::move(shape), slot, 0, 0, {}, layout, {}});
+}
+
+void WeightList::add(std::string name, std::vector<std::int64_t> shape, Packable* layer, Layout layout) {
+  add(std::move(name), std::move(shape), &layer->weight, layout);
+  weights_.back().layers = {layer};
+}
+
+void WeightList::add_stacked(const std::vector<Rows>& parts, std::vector<std::int64_t> trailing_shape,
+                             Packable* layer) {
+  const auto from = weights_.size();
+  add_stacked(parts, std::move(trailing_shape), &layer->weight);
+  for (auto i = from; i < weights_.size(); ++i) weights_[i].layers = {layer};
+}
+
+void WeightList::add_split(std::string name, std::vector<std::int64_t> shape, const std::vector<Packable*>& layers) {
+  std::vector<at::Tensor*> slots;
+  for (auto* layer : layers) slots.push_back(&layer->weight);
+  add_split(std::move(name), std::move(shape), slots);
+  weights_.back().layers = layers;
+}
+
+std::vector<WeightList::Target> WeightList::targets() const {
+  std::vector<Target> out;
+  for (const auto& weight : weights_) {
+    if (weight.layers.empty()) continue;
+    Target target{weight.name, weight.shape, {}};
+    const auto rows = weight.shape.front() / static_cast<std::int64_t>(weight.layers.size());
+    for (auto* layer : weight.layers) target.parts.push_back({layer, weight.first_row, rows});
+    out.push_back(std::move(target));
+  }
+  return out;
 }
 
 void WeightList::add_stacked(const std::vector<Rows>& parts, std::vector<std::int64_t> trailing_shape,
@@ -55,17 +86,17 @@ void WeightList::add_stacked(const std::vector<Rows>& parts, std::vector<std::in
   for (const auto& part : parts) {
     std::vector<std::int64_t> shape = {part.rows};
     shape.insert(shape.end(), trailing_shape.begin(), trailing_shape.end());
-    weights_.push_back({part.name, std::move(shape), slot, first, total, {}, Layout::plain});
+    weights_.push_back({part.name, std::move(shape), slot, first, total, {}, Layout::plain, {}});
     first += part.rows;
   }
 }
 
 void WeightList::add_split(std::string name, std::vector<std::int64_t> shape, const std::vector<at::Tensor*>& slots) {
-  weights_.push_back({std::move(name), std::move(shape), nullptr, 0, 0, slots, Layout::plain});
+  weights_.push_back({std::move(name), std::move(shape), nullptr, 0, 0, slots, Layout::plain, {}});
 }
 
 void WeightList::expect(std::string name, std::vector<std::int64_t> shape) {
-  weights_.push_back({std::move(name), std::move(shape), nullptr, 0, 0, {}, Layout::plain});
+  weights_.push_back({std::move(name), std::move(shape), nullptr, 0, 0, {}, Layout::plain, {}});
 }
 
 void WeightList::expect_all(const WeightList& other) {

@@ -19,12 +19,24 @@ namespace gf::torch {
 /// reorders neither.
 enum class Layout { plain, channels_last };
 
+/// A weight that a layer may keep in a processor's own form, in which the plain one is then undefined.
+struct Packable {
+  at::Tensor weight;
+  at::Tensor packed;  // Opaque to ATen; undefined while the weight is plain.
+
+  bool defined() const { return weight.defined() || packed.defined(); }
+  /// The plain weight, unpacked again where it is packed: the same values.
+  at::Tensor plain() const { return weight.defined() ? weight : packed.to_dense(); }
+};
+
 /// What a network asks for. Networks declare into it when they are built; their tensors are undefined until
 /// read_weights.
 class WeightList {
  public:
   /// `slot` receives the whole tensor. The network, and with it the slot, must stay where it is.
   void add(std::string name, std::vector<std::int64_t> shape, at::Tensor* slot, Layout layout = Layout::plain);
+  /// A layer's own weight, which can be changed after it was read.
+  void add(std::string name, std::vector<std::int64_t> shape, Packable* layer, Layout layout = Layout::plain);
 
   /// Several tensors of equal trailing shape in one storage, one below the other: what is multiplied by the same input
   /// is then one multiplication.
@@ -33,9 +45,25 @@ class WeightList {
     std::int64_t rows = 0;
   };
   void add_stacked(const std::vector<Rows>& parts, std::vector<std::int64_t> trailing_shape, at::Tensor* slot);
+  void add_stacked(const std::vector<Rows>& parts, std::vector<std::int64_t> trailing_shape, Packable* layer);
 
   /// One tensor of the file cut into equal parts along its rows, each in storage of its own.
   void add_split(std::string name, std::vector<std::int64_t> shape, const std::vector<at::Tensor*>& slots);
+  void add_split(std::string name, std::vector<std::int64_t> shape, const std::vector<Packable*>& layers);
+
+  /// A tensor of the file, and the rows of layers that it fills, in order.
+  struct Target {
+    struct Part {
+      Packable* layer = nullptr;
+      std::int64_t first_row = 0;
+      std::int64_t rows = 0;
+    };
+    std::string name;  ///< Of the weight: "conv_in.weight".
+    std::vector<std::int64_t> shape;
+    std::vector<Part> parts;
+  };
+  /// What was added as layers' weights.
+  std::vector<Target> targets() const;
 
   /// A tensor that the file must have and that is not taken into memory.
   void expect(std::string name, std::vector<std::int64_t> shape);
@@ -59,6 +87,7 @@ class WeightList {
     std::int64_t total_rows = 0;     // 0: the slot holds this weight alone.
     std::vector<at::Tensor*> parts;  // Not empty: the slots of a split weight; slot is then nullptr.
     Layout layout = Layout::plain;
+    std::vector<Packable*> layers;  // Of the slot, or of each part; empty: never changed after it was read.
   };
   struct Alias {
     std::string from;
