@@ -1,4 +1,5 @@
 // Images at the ABI: counted and immutable, so that a share is all that a handle holds.
+#include "base/files.hpp"
 #include "buffers.hpp"
 #include "firewall.hpp"
 #include "objects.hpp"
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -198,6 +200,32 @@ gf_status gf_image_write_png(gf_image* image, const gf_png_options* options, con
     GF_TRY(const auto png, png_options(options));
     GF_TRY(const auto text, needed_text(path, "path"));
     return gf::pipeline::write_png(*found, png, std::string(text));
+  });
+}
+
+gf_status gf_image_decode_png(const uint8_t* bytes, uint64_t size, gf_image** out_image) {
+  return firewall([&]() -> Result<void> {
+    GF_TRYV(clear_out(out_image, "out_image"));
+    if (bytes == nullptr) return invalid("bytes is NULL");
+    return give_image(gf::pipeline::decode_png(std::as_bytes(std::span(bytes, size)), "bytes"), out_image);
+  });
+}
+
+gf_status gf_image_read_png(const char* path, gf_image** out_image) {
+  return firewall([&]() -> Result<void> {
+    constexpr std::uint64_t largest_file_bytes = std::uint64_t{1} << 30;
+    GF_TRYV(clear_out(out_image, "out_image"));
+    if (path == nullptr) return invalid("path is NULL");
+    const std::string name = path;
+    GF_TRY(const auto file, gf::ReadFile::open(name));
+    if (file.size() > largest_file_bytes) {
+      return gf::Error{gf::Status::payload_too_large,
+                       fmt::format("{}: it has {} bytes; at most {} are read", name, file.size(), largest_file_bytes),
+                       {}};
+    }
+    std::vector<std::byte> bytes(file.size());
+    GF_TRYV(file.read_at(0, bytes));
+    return give_image(gf::pipeline::decode_png(bytes, name), out_image);
   });
 }
 

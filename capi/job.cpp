@@ -28,12 +28,13 @@ namespace {
 
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
 static_assert(sizeof(gf_job_id) == 16);
-static_assert(sizeof(gf_request) == 152);
+static_assert(sizeof(gf_request) == 216);
 static_assert(sizeof(gf_job_info) == 104);
 constexpr std::size_t first_request_bytes = 152;
 constexpr std::size_t first_info_bytes = 104;
 
-constexpr std::uint32_t known_flags = GF_REQUEST_RANDOM_SEED | GF_REQUEST_KEEP_LATENTS;
+constexpr std::uint32_t known_flags = GF_REQUEST_RANDOM_SEED | GF_REQUEST_KEEP_LATENTS | GF_REQUEST_LENIENT_LORA;
+constexpr std::uint32_t most_loras = 32;
 
 template <class Inner>
 constexpr bool same(Inner inner, std::uint32_t public_value) {
@@ -85,6 +86,34 @@ Result<gf::pipeline::RequestDraft> read_request(const gf_request* given) {
   draft.target_height_px = read.target_height_px;
   draft.crop_left_px = read.crop_left_px;
   draft.crop_top_px = read.crop_top_px;
+  draft.lora_lenient = (read.flags & GF_REQUEST_LENIENT_LORA) != 0;
+  if (read.lora_count > most_loras) {
+    return Error{Status::invalid_argument,
+                 fmt::format("request->lora_count is {}; at most {} are taken", read.lora_count, most_loras),
+                 {}};
+  }
+  if (read.lora_count != 0 && read.lora_names == nullptr) {
+    return Error{Status::invalid_argument,
+                 fmt::format("request->lora_count is {}, but lora_names is NULL", read.lora_count),
+                 {}};
+  }
+  for (std::uint32_t index = 0; index < read.lora_count; ++index) {
+    const double scale = read.lora_scales == nullptr ? 1 : read.lora_scales[index];
+    draft.loras.emplace_back(optional_text(read.lora_names[index]), scale);
+  }
+  draft.clip_skip = read.clip_skip;
+  draft.eta = read.eta;
+  draft.strength = read.strength;
+  draft.noise = read.noise;
+  if (read.reserved != 0) {
+    return Error{Status::unsupported, fmt::format("request->reserved is {}; it must be 0", read.reserved), {}};
+  }
+  if (read.init_image != nullptr) {
+    GF_TRY(draft.init_image, find(images(), read.init_image, "request->init_image"));
+  }
+  if (read.mask != nullptr) {
+    GF_TRY(draft.mask, find(images(), read.mask, "request->mask"));
+  }
   return draft;
 }
 

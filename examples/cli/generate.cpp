@@ -24,6 +24,11 @@ struct Options {
   std::optional<double> cfg;
   std::optional<std::uint64_t> seed;
   std::string init_latents, save_latents, out;
+  std::vector<std::string> loras;
+  bool lenient_loras = false;
+  std::optional<std::uint32_t> clip_skip;
+  std::optional<double> eta, strength;
+  std::string init_image, mask, noise;
   bool transparent = false;
   bool json = false;
 };
@@ -40,6 +45,36 @@ Latents read_latents(const std::string& path) {
   latents.values.resize(count);
   check(gf_latents_read(path.c_str(), latents.values.data(), &count, latents.shape));
   return latents;
+}
+
+/// NAME or NAME:SCALE of --lora, as the ABI takes them.
+struct Loras {
+  std::vector<std::string> names;
+  std::vector<const char*> texts;
+  std::vector<double> scales;
+
+  explicit Loras(const std::vector<std::string>& given) {
+    for (const auto& text : given) {
+      const auto colon = text.rfind(':');
+      double scale = 1;
+      if (colon != std::string::npos) {
+        const auto* end = text.data() + text.size();
+        const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, scale);
+        if (error != std::errc() || stop != end) {
+          throw Failure{GF_ERR_INVALID_ARGUMENT, fmt::format("--lora is {}; write NAME or NAME:SCALE", text)};
+        }
+      }
+      names.push_back(text.substr(0, colon));
+      scales.push_back(scale);
+    }
+    for (const auto& name : names) texts.push_back(name.c_str());
+  }
+};
+
+Image read_picture(const std::string& path) {
+  gf_image* image = nullptr;
+  if (!path.empty()) check(gf_image_read_png(path.c_str(), &image));
+  return Image(image);
 }
 
 const char* text_or_null(const std::optional<std::string>& text) { return text ? text->c_str() : nullptr; }
@@ -112,6 +147,26 @@ void generate(const Options& options) {
   request.negative_prompt = text_or_null(options.negative);
   request.negative_prompt_2 = text_or_null(options.negative_2);
   request.sampler = text_or_null(options.sampler);
+  const Loras loras(options.loras);
+  request.lora_names = loras.texts.data();
+  request.lora_scales = loras.scales.data();
+  request.lora_count = static_cast<std::uint32_t>(loras.texts.size());
+  if (options.lenient_loras) request.flags |= GF_REQUEST_LENIENT_LORA;
+  request.clip_skip = options.clip_skip.value_or(0);
+  request.eta = options.eta.value_or(0);
+  if (options.strength) {
+    // Here 0 is no default, as it is in the ABI.
+    if (!(*options.strength > 0 && *options.strength <= 1)) {
+      throw Failure{GF_ERR_INVALID_ARGUMENT,
+                    fmt::format("--strength is {}; it must be above 0 and at most 1", *options.strength)};
+    }
+    request.strength = *options.strength;
+  }
+  const auto init_image = read_picture(options.init_image);
+  const auto mask = read_picture(options.mask);
+  request.init_image = init_image.get();
+  request.mask = mask.get();
+  if (options.noise == "philox") request.noise = GF_NOISE_PHILOX;
 
   Json model;
   if (options.transparent || !options.save_latents.empty() || !options.init_latents.empty())
@@ -252,6 +307,26 @@ void add_generate(CLI::App& app, Chosen& chosen) {
   add.add_flag("--transparent", options->transparent, "Clears the flat background, from the border inwards");
   add.add_option("--upscale", options->upscale, "Enlarges each pixel to a square of N, 1 to 64, after --transparent")
       ->type_name("N");
+  add.add_option("--lora", options->loras,
+                 "A LoRA of the model's folder loras, with its scale; several times for several. <lora:NAME:SCALE> in "
+                 "the prompt does the same")
+      ->type_name("NAME[:SCALE]")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add.add_flag("--lenient-lora", options->lenient_loras,
+               "Keys of a LoRA that fit nothing are warned about in the report, and are no error");
+  add.add_option("--init-image", options->init_image, "Begins from this PNG, of the pictures' size")
+      ->type_name("F.png");
+  add.add_option("--mask", options->mask, "With --init-image: paints anew where this PNG is white")->type_name("F.png");
+  add.add_option("--strength", options->strength,
+                 "With --init-image: the share of the steps that is done, above 0 to 1; 0.75 if it is not given")
+      ->type_name("F");
+  add.add_option("--clip-skip", options->clip_skip, "Text encoder layers left out, as in diffusers: webui's less 1")
+      ->type_name("N");
+  add.add_option("--eta", options->eta, "DDIM's noise, 0 to 1")->type_name("F");
+  add.add_option("--noise", options->noise, "torch (diffusers' pictures) or philox (CUDA's, which most seeds assume)")
+      ->check(CLI::IsMember({"torch", "philox"}))
+      ->type_name("KIND");
   add.add_option("--init-latents", options->init_latents,
                  "Starts from this noise: safetensors with `latents`, float32 [n, 4, h/f, w/f], standard normal")
       ->type_name("F");

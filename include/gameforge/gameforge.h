@@ -544,9 +544,20 @@ GF_API gf_status gf_model_release(gf_engine* engine, const char* model);
 
 /** Flags of a request. */
 typedef enum gf_request_flag {
-  GF_REQUEST_RANDOM_SEED = 1, /**< The seed is drawn; gf_job_info tells it. */
-  GF_REQUEST_KEEP_LATENTS = 2 /**< Last latents are kept, for gf_job_latents. */
+  GF_REQUEST_RANDOM_SEED = 1,  /**< The seed is drawn; gf_job_info tells it. */
+  GF_REQUEST_KEEP_LATENTS = 2, /**< Last latents are kept, for gf_job_latents. */
+  GF_REQUEST_LENIENT_LORA = 4  /**< Keys of a LoRA that fit nothing are warned about in the job's report; else the job
+                                    fails with their names. */
 } gf_request_flag;
+
+/** An image. From gf_job_image and the functions below, to gf_image_release. */
+typedef struct gf_image gf_image;
+
+/** Where noise comes from. */
+typedef enum gf_noise {
+  GF_NOISE_TORCH_CPU = 0, /**< PyTorch's CPU generator: diffusers' pictures. */
+  GF_NOISE_PHILOX = 1     /**< What PyTorch draws on a CUDA device, computed here: what most published seeds assume. */
+} gf_noise;
 
 /** What to generate. Start from GF_REQUEST_INIT; 0 and NULL mean the default, which the model's gameforge.json may set.
  */
@@ -567,7 +578,8 @@ typedef struct gf_request {
   const char* negative_prompt;   /**< Default: none, which for some models is not the same as "". */
   const char* negative_prompt_2; /**< Default: as negative_prompt. */
   const char* sampler;           /**< "euler", "Euler a", "EulerDiscreteScheduler", ... Default: the model's. */
-  const char* schedule;          /**< "normal", "karras", "exponential". Default: the model's. */
+  const char* schedule;          /**< "normal", "karras", "exponential", "sgm_uniform". Default: the
+                                      model's. */
   const float*
       initial_latents; /**< Standard normal, float32 [image_count, channels, height/f, width/f], f the VAE's factor. */
   uint64_t initial_latent_count; /**< Values in initial_latents. */
@@ -577,10 +589,27 @@ typedef struct gf_request {
   uint32_t target_height_px;
   uint32_t crop_left_px; /**< SDXL's crop conditioning. */
   uint32_t crop_top_px;
+  const char* const* lora_names; /**< lora_count names: NAME.safetensors in the model's folder "loras" or in the folder
+                                      "loras" of a model folder; an absolute path where the options allow paths. Tags
+                                      <lora:NAME:SCALE> in the prompt are taken out of it and count as well. */
+  const double* lora_scales;     /**< lora_count numbers, -10 to 10. NULL: all 1. The files' order means nothing. */
+  uint32_t lora_count;           /**< At most 32, the prompt's included. */
+  uint32_t clip_skip;   /**< Last layers of the text encoders that the prompt is taken before, as in diffusers: webui's
+                             "Clip skip" less 1. */
+  double eta;           /**< 0 to 1: DDIM's noise. Default 0. */
+  double strength;      /**< With init_image: the share of the steps that is done, above 0 to 1. Default 0.75. */
+  gf_image* init_image; /**< Begin from this picture, of width_px x height_px (which are its own by default); its
+                             alpha is not looked at. The request takes a share. */
+  gf_image* mask;       /**< With init_image, of its size: painted anew where red is 128 or more; kept elsewhere. */
+  uint32_t noise;       /**< gf_noise. */
+  uint32_t reserved;    /**< 0. */
 } gf_request;
 
-#define GF_REQUEST_INIT \
-  { sizeof(gf_request), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define GF_REQUEST_INIT                                                                                              \
+  {                                                                                                                  \
+    sizeof(gf_request), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+        0, 0, 0                                                                                                      \
+  }
 
 /** How to cancel. */
 typedef enum gf_cancel_mode {
@@ -753,9 +782,6 @@ GF_API gf_status gf_job_id_parse(const char* text, gf_job_id* out_job);
  * RGBA8, sRGB, straight alpha, top row first, stride = 4 * width bytes. Immutable, counted, and independent of any
  * engine.
  */
-
-/** An image. From gf_job_image and the functions below, to gf_image_release. */
-typedef struct gf_image gf_image;
 
 /** What an image is. */
 typedef struct gf_image_info {
@@ -948,6 +974,29 @@ GF_API gf_status gf_image_encode_png(gf_image* image, const gf_png_options* opti
  * Blocks: for the writing of the file.
  */
 GF_API gf_status gf_image_write_png(gf_image* image, const gf_png_options* options, const char* path);
+
+/**
+ * Decodes a PNG to RGBA8: palettes, grey, 16 bits and transparency keys are converted; colour profiles and gamma are
+ * not looked at.
+ *
+ * bytes: `size` bytes, the whole file.
+ *
+ * Errors: GF_ERR_CORRUPT_FILE; GF_ERR_INVALID_ARGUMENT (also for a side of more than 16384 pixels).
+ * Ownership: *out_image is the caller's.
+ * Threads: any.
+ * Blocks: for the decoding.
+ */
+GF_API gf_status gf_image_decode_png(const uint8_t* bytes, uint64_t size, gf_image** out_image);
+
+/**
+ * Reads a PNG file of at most 1 GiB, as gf_image_decode_png does.
+ *
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_UNAUTHORISED; GF_ERR_IO; GF_ERR_PAYLOAD_TOO_LARGE; those of gf_image_decode_png.
+ * Ownership: *out_image is the caller's.
+ * Threads: any.
+ * Blocks: for the reading and decoding of the file.
+ */
+GF_API gf_status gf_image_read_png(const char* path, gf_image** out_image);
 
 /* ---- Latents files ---------------------------------------------------------------------------------------------- */
 

@@ -214,6 +214,18 @@ class Image {
     return Image(made);
   }
 
+  /** Reads a PNG file. */
+  static Image read_png(const std::string& path) {
+    gf_image* read = nullptr;
+    check(gf_image_read_png(path.c_str(), &read));
+    return Image(read);
+  }
+  static Image decode_png(const std::uint8_t* bytes, std::uint64_t size) {
+    gf_image* decoded = nullptr;
+    check(gf_image_decode_png(bytes, size, &decoded));
+    return Image(decoded);
+  }
+
   /** Row by row, each cell as large as the largest image; background is 0xRRGGBBAA. */
   static Image grid(const std::vector<Image>& images, std::uint32_t columns, std::uint32_t gap_px = 0,
                     std::uint32_t background = 0) {
@@ -395,9 +407,23 @@ struct Request {
   std::uint32_t target_height_px = 0;
   std::uint32_t crop_left_px = 0;
   std::uint32_t crop_top_px = 0;
+  std::vector<std::pair<std::string, double>> loras; /**< Name and scale. */
+  bool lenient_loras = false;
+  std::uint32_t clip_skip = 0;
+  double eta = 0;
+  double strength = 0;
+  Image init_image;
+  Image mask;
+  gf_noise noise = GF_NOISE_TORCH_CPU;
 
-  /** The same for the C ABI; its texts are this object's. */
-  gf_request c_request() const {
+  /** The LoRA names and scales of a c_request(), which point into these. */
+  struct Lists {
+    std::vector<const char*> lora_names;
+    std::vector<double> lora_scales;
+  };
+
+  /** The same for the C ABI; its texts are this object's, its lists are `lists`. */
+  gf_request c_request(Lists& lists) const {
     gf_request request = GF_REQUEST_INIT;
     if (random_seed) request.flags |= GF_REQUEST_RANDOM_SEED;
     if (keep_latents) request.flags |= GF_REQUEST_KEEP_LATENTS;
@@ -424,6 +450,20 @@ struct Request {
     request.target_height_px = target_height_px;
     request.crop_left_px = crop_left_px;
     request.crop_top_px = crop_top_px;
+    for (const auto& lora : loras) {
+      lists.lora_names.push_back(lora.first.c_str());
+      lists.lora_scales.push_back(lora.second);
+    }
+    request.lora_names = lists.lora_names.data();
+    request.lora_scales = lists.lora_scales.data();
+    request.lora_count = static_cast<std::uint32_t>(loras.size());
+    if (lenient_loras) request.flags |= GF_REQUEST_LENIENT_LORA;
+    request.clip_skip = clip_skip;
+    request.eta = eta;
+    request.strength = strength;
+    request.init_image = init_image.get();
+    request.mask = mask.get();
+    request.noise = noise;
     return request;
   }
 };
@@ -472,7 +512,8 @@ class Engine {
   gf_engine* handle() const noexcept { return handle_; }
 
   JobId submit(const Request& request) {
-    const gf_request c = request.c_request();
+    Request::Lists lists;
+    const gf_request c = request.c_request(lists);
     JobId job;
     detail::check(gf_engine_submit(handle_, &c, &job.id));
     return job;

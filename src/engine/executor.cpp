@@ -12,6 +12,7 @@
 #include <new>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace gf::engine {
 namespace {
@@ -151,6 +152,13 @@ class Run {
     request.prompt_2 = optional(wanted.prompt_2);
     request.negative_prompt = optional(wanted.negative_prompt);
     request.negative_prompt_2 = optional(wanted.negative_prompt_2);
+    request.clip_skip = wanted.clip_skip;
+    request.from_image = wanted.init_image ? 1 : 0;
+    std::vector<gf_backend_lora> loras;
+    for (const auto& lora : wanted.loras) loras.push_back({lora.path.c_str(), lora.scale});
+    request.loras = loras.data();
+    request.lora_count = static_cast<std::uint32_t>(loras.size());
+    request.lora_lenient = wanted.lora_lenient ? 1 : 0;
     desk_.progress(Stage::encoding, 0, model.info().text_encoders, 0);
     const auto begun_us = clock_.now_us();
     auto conditioning = model.encode(request, threads_, watcher_);
@@ -183,6 +191,13 @@ class Run {
     request.target_height_px = wanted.target_height_px;
     request.crop_left_px = wanted.crop_left_px;
     request.crop_top_px = wanted.crop_top_px;
+    request.eta = wanted.eta;
+    request.noise = static_cast<std::uint32_t>(wanted.noise);
+    if (wanted.init_image) {
+      request.image = wanted.init_image->rgba.data();
+      request.strength = wanted.strength;
+      if (wanted.mask) request.mask = wanted.mask->data();
+    }
 
     record_.images.resize(image_);  // Without what a try before this one left.
     auto& image_record = record_.images.emplace_back();

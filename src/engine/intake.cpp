@@ -40,6 +40,11 @@ void Engine::State::judge(const std::shared_ptr<Job>& job) noexcept {
     auto request = pipeline::with_defaults(std::move(draft), *model.value());
     if (!request) return refuse(request.error());
     auto judged = std::make_shared<pipeline::Request>(std::move(request).value());
+    for (auto& lora : judged->loras) {
+      auto path = folders.find_lora(lora.name, name.value());
+      if (!path) return refuse(path.error());
+      lora.path = std::move(path).value();
+    }
     {
       const std::lock_guard lock(mutex);
       job->slot = slot_of(name.value().name, name.value().path);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <string>
 #include <utility>
 
 namespace gf::engine {
@@ -32,7 +33,21 @@ void write_request(JsonText& out, const JobSnapshot& job) {
   out.member("original_height_px", size_or(request.original_height_px, request.height_px));
   out.member("target_width_px", size_or(request.target_width_px, request.width_px));
   out.member("target_height_px", size_or(request.target_height_px, request.height_px));
-  out.member("crop_left_px", request.crop_left_px).member("crop_top_px", request.crop_top_px).end_object();
+  out.member("crop_left_px", request.crop_left_px).member("crop_top_px", request.crop_top_px);
+  out.key("loras").begin_array();
+  for (const auto& lora : request.loras) {
+    out.begin_object().member("name", lora.name).member("scale", lora.scale).text_or_null("path", lora.path);
+    out.end_object();
+  }
+  out.end_array().member("clip_skip", request.clip_skip).member("eta", request.eta);
+  out.member("noise", request.noise == pipeline::NoiseKind::philox ? "philox" : "torch_cpu");
+  out.key("strength");
+  if (request.init_image) {
+    out.number(request.strength);
+  } else {
+    out.null();
+  }
+  out.member("has_mask", request.mask != nullptr).end_object();
 }
 
 /// Text of a fixed field at the seam, which need not end in a NUL when it is full.
@@ -160,7 +175,12 @@ std::string report_json(const JobSnapshot& job) {
 std::string parameters_text(const JobSnapshot& job, std::uint32_t image) {
   const auto& request = *job.request;
   pipeline::ParametersText text;
-  text.prompt = request.prompt;
+  text.prompt = request.prompt_as_given.empty() ? request.prompt : request.prompt_as_given;
+  // Readers of other programs know LoRA files by their tags alone: those that came beside the prompt get one.
+  for (const auto& lora : request.loras) {
+    if (text.prompt.find("<lora:" + lora.name) != std::string::npos) continue;
+    text.prompt += fmt::format("{}<lora:{}:{}>", text.prompt.empty() ? "" : " ", lora.name, lora.scale);
+  }
   text.negative_prompt = request.negative_prompt.value_or("");
   text.steps = request.steps;
   text.sampler = request.sampler;
@@ -174,6 +194,11 @@ std::string parameters_text(const JobSnapshot& job, std::uint32_t image) {
   if (request.negative_prompt_2) text.extra.emplace_back("Negative prompt 2", *request.negative_prompt_2);
   if (request.guidance_rescale != 0)
     text.extra.emplace_back("CFG rescale", fmt::format("{}", request.guidance_rescale));
+  // webui counts from the last layer, which it calls 1.
+  if (request.clip_skip != 0) text.extra.emplace_back("Clip skip", std::to_string(request.clip_skip + 1));
+  if (request.eta != 0) text.extra.emplace_back("Eta", fmt::format("{}", request.eta));
+  if (request.init_image) text.extra.emplace_back("Denoising strength", fmt::format("{}", request.strength));
+  if (request.noise == pipeline::NoiseKind::philox) text.extra.emplace_back("RNG", "NV");
   if (job.initial_latent_count != 0) text.extra.emplace_back("Initial latents", "given");
   text.version = GAMEFORGE_VERSION;
   return pipeline::to_text(text);

@@ -123,6 +123,11 @@ typedef struct gf_backend_model_info {
   char prediction[32]; /* "epsilon", "v_prediction". */
 } gf_backend_model_info;
 
+typedef struct gf_backend_lora {
+  const char* path; /* Of the file, absolute. */
+  double scale;
+} gf_backend_lora;
+
 typedef struct gf_backend_encode_request {
   uint32_t struct_size;
   uint32_t guidance; /* Non-zero: the negative prompt is needed (CFG scale other than 1). */
@@ -132,6 +137,10 @@ typedef struct gf_backend_encode_request {
   const char* negative_prompt_2; /* NULL: as negative_prompt. */
   uint32_t clip_skip;  /* Of the prompt: how many of the text encoders' last layers are left out, as in diffusers. */
   uint32_t from_image; /* Non-zero: runs will begin from a picture, so load what encodes it. */
+  /* LoRA files at work in the conditioning and in every run that it is given to; their order means nothing. */
+  const gf_backend_lora* loras;
+  uint32_t lora_count;
+  uint32_t lora_lenient; /* Non-zero: keys that fit nothing are warned about in the log; else they are an error. */
 } gf_backend_encode_request;
 
 typedef struct gf_backend_run_request {

@@ -353,6 +353,21 @@ Result<ModelName> ModelFolders::resolve(std::string_view reference) const {
   return Error{Status::not_found, fmt::format("there is no model {}: {}", shown(model), where), {}};
 }
 
+Result<std::string> ModelFolders::find_lora(const std::string& name, const ModelName& model) const {
+  if (name.starts_with('/')) {
+    if (is_regular_file(name)) return name;
+    return Error{Status::not_found, fmt::format("there is no LoRA file {}", shown(name)), {}};
+  }
+  std::vector<std::string> places = {join_path(model.path, "loras")};
+  for (const auto& folder : folders_) places.push_back(join_path(folder, "loras"));
+  const auto file = name.ends_with(".safetensors") ? name : name + ".safetensors";
+  for (const auto& place : places) {
+    if (auto path = join_path(place, file); is_regular_file(path)) return path;
+  }
+  return Error{
+      Status::not_found, fmt::format("there is no LoRA {}: looked in {}", shown(name), fmt::join(places, ", ")), {}};
+}
+
 Result<std::shared_ptr<const ModelDescription>> ModelFolders::inspect(const ModelName& model) const {
   Cached cached;
   {

@@ -89,6 +89,10 @@ class ModelFolders {
   /// wrong in it.
   Result<std::shared_ptr<const ModelDescription>> inspect(const ModelName& model) const;
 
+  /// The file of a LoRA: NAME.safetensors in the model's folder "loras", then in the folder "loras" of each model
+  /// folder; a path is itself. Reads no file. Errors: not_found names where it was looked for.
+  Result<std::string> find_lora(const std::string& name, const ModelName& model) const;
+
   /// Every folder with a model_index.json, in the order of the folders, then by name. A folder that cannot be read has
   /// no models.
   std::vector<ModelName> list() const;

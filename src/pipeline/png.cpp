@@ -117,6 +117,96 @@ bool run_libpng(Encoding* encoding) noexcept {
   return true;
 }
 
+/// One decoding; as Encoding.
+struct Decoding {
+  std::span<const std::byte> bytes;
+  std::size_t read = 0;
+  Image image;
+  std::vector<png_bytep> rows;
+  bool too_large = false;
+  bool out_of_memory = false;
+  char message[256] = {};
+};
+
+extern "C" {
+
+[[noreturn]] void on_png_read_error(png_structp png, png_const_charp message) {
+  auto* decoding = static_cast<Decoding*>(png_get_error_ptr(png));
+  std::strncpy(decoding->message, message == nullptr ? "" : message, sizeof decoding->message - 1);
+  png_longjmp(png, 1);
+}
+
+void on_png_read(png_structp png, png_bytep into, std::size_t count) {
+  auto* decoding = static_cast<Decoding*>(png_get_io_ptr(png));
+  if (count > decoding->bytes.size() - decoding->read) png_error(png, "the file ends early");
+  std::memcpy(into, decoding->bytes.data() + decoding->read, count);
+  decoding->read += count;
+}
+
+}  // extern "C"
+
+/// Room for the pixels, outside of the frame that libpng may jump out of.
+bool make_room(Decoding* decoding, png_uint_32 width, png_uint_32 height) noexcept {
+  try {
+    decoding->image.width = width;
+    decoding->image.height = height;
+    decoding->image.rgba.resize(decoding->image.byte_count());
+    decoding->rows.resize(height);
+    for (png_uint_32 row = 0; row < height; ++row) {
+      decoding->rows[row] = decoding->image.rgba.data() + std::size_t{row} * width * 4;
+    }
+    return true;
+  } catch (const std::bad_alloc&) {
+    decoding->out_of_memory = true;
+    return false;
+  }
+}
+
+/// As run_libpng.
+bool run_libpng(Decoding* decoding) noexcept {
+  png_struct* const png = png_create_read_struct(PNG_LIBPNG_VER_STRING, decoding, on_png_read_error, on_png_warning);
+  if (png == nullptr) {
+    decoding->out_of_memory = decoding->message[0] == '\0';
+    return false;
+  }
+  png_info* const info = png_create_info_struct(png);
+  if (info == nullptr) {
+    decoding->out_of_memory = true;
+    png_structp dying = png;
+    png_destroy_read_struct(&dying, nullptr, nullptr);
+    return false;
+  }
+  if (setjmp(png_jmpbuf(png)) != 0) {  // NOLINT(cert-err52-cpp)
+    png_structp dying_png = png;
+    png_infop dying_info = info;
+    png_destroy_read_struct(&dying_png, &dying_info, nullptr);
+    return false;
+  }
+  png_set_read_fn(png, decoding, on_png_read);
+  // Larger sides are told from damage below; chunks that nobody reads must not take memory.
+  png_set_user_limits(png, 0x7FFFFFFF, 0x7FFFFFFF);
+  png_set_chunk_malloc_max(png, 8 << 20);
+  png_read_info(png, info);
+  const auto width = png_get_image_width(png, info);
+  const auto height = png_get_image_height(png, info);
+  decoding->too_large = width > max_image_side_px || height > max_image_side_px;
+  if (decoding->too_large) png_error(png, "it is too large");
+  png_set_expand(png);
+  png_set_scale_16(png);
+  png_set_gray_to_rgb(png);
+  png_set_add_alpha(png, 255, PNG_FILLER_AFTER);
+  png_set_interlace_handling(png);
+  png_read_update_info(png, info);
+  if (png_get_rowbytes(png, info) != std::size_t{width} * 4) png_error(png, "its rows are of an unknown form");
+  if (!make_room(decoding, width, height)) png_error(png, "out of memory");
+  png_read_image(png, decoding->rows.data());
+  png_read_end(png, nullptr);
+  png_structp done_png = png;
+  png_infop done_info = info;
+  png_destroy_read_struct(&done_png, &done_info, nullptr);
+  return true;
+}
+
 /// `text` in Latin-1, or nullopt where it holds what a tEXt chunk may not: the PNG specification (11.3.4.3) allows the
 /// printable characters and the line feed.
 std::optional<std::string> as_latin1(std::string_view text) {
@@ -168,6 +258,21 @@ Result<std::vector<std::uint8_t>> encode_png(const Image& image, const PngOption
     return Error{Status::internal, fmt::format("libpng: {}", encoding.message), {}};
   }
   return std::move(encoding.bytes);
+}
+
+Result<Image> decode_png(std::span<const std::byte> bytes, std::string_view name) {
+  Decoding decoding;
+  decoding.bytes = bytes;
+  if (bytes.size() < 8 || png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, 8) != 0) {
+    return Error{Status::corrupt_file, fmt::format("{}: it is not a PNG file", name), {}};
+  }
+  if (run_libpng(&decoding)) return std::move(decoding.image);
+  if (decoding.out_of_memory) return Error{Status::out_of_host_memory, "out of memory while a PNG was decoded", {}};
+  if (decoding.too_large) {
+    return Error{
+        Status::invalid_argument, fmt::format("{}: its sides are larger than {} pixels", name, max_image_side_px), {}};
+  }
+  return Error{Status::corrupt_file, fmt::format("{}: libpng: {}", name, shown(decoding.message)), {}};
 }
 
 Result<void> write_png(const Image& image, const PngOptions& options, const std::string& path) {

@@ -4,9 +4,12 @@
 #include "base/result.hpp"
 #include "pipeline/image.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace gf::pipeline {
@@ -23,6 +26,11 @@ struct PngOptions {
 /// same zlib. Errors: invalid_argument for an image that is not whole or too large, a compression out of its range, a
 /// text that is not UTF-8 or holds a NUL; out_of_host_memory.
 Result<std::vector<std::uint8_t>> encode_png(const Image& image, const PngOptions& options = {});
+
+/// Decodes any PNG to RGBA8: palettes, grey, 16 bits and transparency keys are converted; colour profiles and gamma are
+/// not looked at. Errors: corrupt_file where it is none or is damaged; invalid_argument when a side is larger than
+/// max_image_side_px; out_of_host_memory. `name` stands for it in messages.
+Result<Image> decode_png(std::span<const std::byte> bytes, std::string_view name);
 
 /// Encodes and writes the file, whole or not at all.
 /// Errors: those of encode_png and write_whole. The old file is then as it was.

@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
+#include <tuple>
 #include <utility>
 
 namespace gf::pipeline {
@@ -65,6 +67,107 @@ Result<std::vector<float>> copied_latents(const RequestDraft& draft) {
   return values;
 }
 
+/// A LoRA's name or path, by the rules of a model's.
+Result<std::string> check_lora_name(std::string_view field, std::string_view name, bool allow_paths) {
+  if (name.empty()) return invalid(fmt::format("{} is empty; it must name a LoRA", field));
+  GF_TRYV(check_text(field, name, max_model_bytes));
+  if (name.front() == '/') {
+    if (allow_paths) return std::string(name);
+    return Error{
+        Status::unauthorised,
+        fmt::format("{} is the path {}; the engine takes names only, unless its option allow_model_paths is set", field,
+                    shown(name)),
+        {}};
+  }
+  if (name == "." || name == ".." || name.find_first_of("/\\") != std::string_view::npos) {
+    return invalid(
+        fmt::format("{} is {}; it must be a name without \"/\" and \"\\\", or an absolute path", field, shown(name)));
+  }
+  return std::string(name);
+}
+
+Result<void> add_lora(std::string_view field, std::string_view name, double scale, bool allow_paths,
+                      std::vector<LoraUse>& loras) {
+  if (!(scale >= -10 && scale <= 10)) {
+    return invalid(fmt::format("the scale of {} {} is {}; it must be -10 to 10", field, shown(name), scale));
+  }
+  if (loras.size() == max_loras) return invalid(fmt::format("more than {} LoRA files are asked for", max_loras));
+  GF_TRY(auto checked, check_lora_name(field, name, allow_paths));
+  loras.push_back({std::move(checked), scale, {}});
+  return success();
+}
+
+/// Takes "<lora:name>" and "<lora:name:0.8>" out of a prompt, as webui writes them. What only looks like a tag stays.
+Result<std::string> without_lora_tags(std::string_view prompt, bool allow_paths, std::vector<LoraUse>& loras) {
+  constexpr std::string_view opening = "<lora:";
+  std::string out;
+  for (;;) {
+    const auto begin = prompt.find(opening);
+    const auto end = begin == std::string_view::npos ? begin : prompt.find('>', begin);
+    if (end == std::string_view::npos) break;
+    out += prompt.substr(0, begin);
+    auto name = prompt.substr(begin + opening.size(), end - begin - opening.size());
+    double scale = 1;
+    if (const auto colon = name.find(':'); colon != std::string_view::npos) {
+      const auto digits = name.substr(colon + 1);
+      const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), scale);
+      if (error != std::errc() || stop != digits.data() + digits.size()) {
+        return invalid(fmt::format("the prompt's tag {} has no number for its scale; write <lora:name:0.8>",
+                                   shown(prompt.substr(begin, end - begin + 1))));
+      }
+      name = name.substr(0, colon);
+    }
+    GF_TRYV(add_lora("the prompt's LoRA", name, scale, allow_paths, loras));
+    prompt.remove_prefix(end + 1);
+  }
+  out += prompt;
+  // A tag stands between blanks or commas; the ends must not keep what separated it.
+  if (!loras.empty()) {
+    const auto first = out.find_first_not_of(" ,");
+    const auto last = out.find_last_not_of(" ,");
+    out = first == std::string::npos ? std::string() : out.substr(first, last - first + 1);
+  }
+  return out;
+}
+
+/// The picture that a run begins from, and what of it is painted anew.
+Result<void> take_images(const RequestDraft& draft, Request& request) {
+  if (!draft.init_image) {
+    if (draft.mask) return invalid("mask is set, but init_image is NULL");
+    if (draft.strength != 0) {
+      return invalid(fmt::format("strength is {}, but init_image is NULL", draft.strength));
+    }
+    return success();
+  }
+  if (!(draft.strength >= 0 && draft.strength <= 1)) {
+    return invalid(
+        fmt::format("strength is {}; it must be above 0 and at most 1, or 0 for the default", draft.strength));
+  }
+  request.strength = draft.strength == 0 ? default_strength : draft.strength;
+  request.init_image = draft.init_image;
+  const auto& image = *draft.init_image;
+  for (auto [field, side, own] : {std::tuple("width_px", &request.width_px, image.width),
+                                  std::tuple("height_px", &request.height_px, image.height)}) {
+    if (*side == 0) *side = own;
+    if (*side != own) {
+      return invalid(fmt::format("{} is {}, and the init image's is {}; they must be the same", field, *side, own));
+    }
+  }
+  GF_TRYV(check_range("the init image's width", image.width, 8, 8192));
+  GF_TRYV(check_range("the init image's height", image.height, 8, 8192));
+  if (!draft.mask) return success();
+  const auto& mask = *draft.mask;
+  if (mask.width != image.width || mask.height != image.height) {
+    return invalid(fmt::format("the mask has {} x {} pixels, the init image {} x {}; they must be the same", mask.width,
+                               mask.height, image.width, image.height));
+  }
+  auto bytes = std::make_shared<std::vector<std::uint8_t>>();
+  bytes->reserve(mask.rgba.size() / 4);
+  for (std::size_t at = 0; at < mask.rgba.size(); at += 4) bytes->push_back(mask.rgba[at]);
+  request.mask = std::move(bytes);
+  return success();
+}
+
 }  // namespace
 
 Result<std::string> check_model_reference(std::optional<std::string_view> model, bool allow_model_paths) {
@@ -105,7 +208,8 @@ Result<Request> make_request(const RequestDraft& draft, bool allow_model_paths, 
   GF_TRY(request.model, check_model_reference(draft.model, allow_model_paths));
   if (draft.prompt) {
     GF_TRYV(check_text("prompt", *draft.prompt, max_prompt_bytes));
-    request.prompt = *draft.prompt;
+    GF_TRY(request.prompt, without_lora_tags(*draft.prompt, allow_model_paths, request.loras));
+    if (!request.loras.empty()) request.prompt_as_given = *draft.prompt;
   }
   GF_TRY(request.prompt_2, copied("prompt_2", draft.prompt_2));
   GF_TRY(request.negative_prompt, copied("negative_prompt", draft.negative_prompt));
@@ -141,6 +245,24 @@ Result<Request> make_request(const RequestDraft& draft, bool allow_model_paths, 
   request.target_height_px = draft.target_height_px;
   request.crop_left_px = draft.crop_left_px;
   request.crop_top_px = draft.crop_top_px;
+  for (std::size_t index = 0; index < draft.loras.size(); ++index) {
+    const auto& [name, scale] = draft.loras[index];
+    GF_TRYV(add_lora(fmt::format("lora_names[{}]", index), name.value_or(""), scale, allow_model_paths, request.loras));
+  }
+  request.lora_lenient = draft.lora_lenient;
+  if (draft.clip_skip > 64) {
+    return invalid(fmt::format("clip_skip is {}; it must be 0 to 64", draft.clip_skip));
+  }
+  request.clip_skip = draft.clip_skip;
+  if (!(draft.eta >= 0 && draft.eta <= 1)) {
+    return invalid(fmt::format("eta is {}; it must be 0 to 1", draft.eta));
+  }
+  request.eta = draft.eta;
+  if (draft.noise > static_cast<std::uint32_t>(NoiseKind::philox)) {
+    return Error{Status::unsupported, fmt::format("noise is {}; this version knows 0 and 1", draft.noise), {}};
+  }
+  request.noise = static_cast<NoiseKind>(draft.noise);
+  GF_TRYV(take_images(draft, request));
   return request;
 }
 

@@ -3,8 +3,10 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "pipeline/image.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +14,16 @@
 #include <vector>
 
 namespace gf::pipeline {
+
+/// Where noise comes from; values of GF_BACKEND_NOISE_ and gf_noise.
+enum class NoiseKind : std::uint32_t { torch_cpu = 0, philox = 1 };
+
+/// A LoRA file and how strongly it counts.
+struct LoraUse {
+  std::string name;  ///< As the host named it: a name in the model's or the model folders' "loras", or a path.
+  double scale = 1;
+  std::string path;  ///< Of the file, once it is found.
+};
 
 /// What a host asks for, as it came: nothing is checked, texts and latents are borrowed for the call. 0 and nullopt
 /// mean the default. Fields and ranges are those of gf_request.
@@ -41,6 +53,14 @@ struct RequestDraft {
   std::uint32_t target_height_px = 0;
   std::uint32_t crop_left_px = 0;
   std::uint32_t crop_top_px = 0;
+  std::vector<std::pair<std::optional<std::string_view>, double>> loras;
+  bool lora_lenient = false;
+  std::uint32_t clip_skip = 0;
+  double eta = 0;
+  double strength = 0;
+  std::shared_ptr<const Image> init_image;
+  std::shared_ptr<const Image> mask;
+  std::uint32_t noise = 0;
 };
 
 /// A request that can be run once a model is known: everything is a copy, every check that needs no file is done.
@@ -69,6 +89,16 @@ struct Request {
   std::uint32_t target_height_px = 0;
   std::uint32_t crop_left_px = 0;
   std::uint32_t crop_top_px = 0;
+  std::vector<LoraUse> loras;   ///< Those of the prompt's tags too.
+  std::string prompt_as_given;  ///< With its LoRA tags, where it had some; else empty.
+  bool lora_lenient = false;
+  std::uint32_t clip_skip = 0;
+  double eta = 0;
+  double strength = 0;  ///< Of an init image; above 0 where there is one.
+  std::shared_ptr<const Image> init_image;
+  std::shared_ptr<const std::vector<std::uint8_t>>
+      mask;  ///< A byte a pixel of the init image, 255 where it is painted.
+  NoiseKind noise = NoiseKind::torch_cpu;
 
   /// The seed of one image; wraps round at 2^64.
   std::uint64_t seed_of(std::uint32_t image) const { return seed + image; }
@@ -79,6 +109,8 @@ inline constexpr std::uint64_t max_prompt_bytes = 65536;
 inline constexpr std::uint64_t max_model_bytes = 4096;
 /// 1 GiB: 256 images of 4 channels at 4096 x 4096 pixels.
 inline constexpr std::uint64_t max_initial_latents = std::uint64_t{1} << 28;
+inline constexpr std::size_t max_loras = 32;
+inline constexpr double default_strength = 0.75;
 
 /// Checks and copies. `random` is taken for the seed if one is to be drawn; 32 bits of it, which people can retype.
 /// Errors: invalid_argument and payload_too_large name the field, its value and its range; unsupported for a sampler or

@@ -1,6 +1,7 @@
 // The backend's side of the seam: C in and out, libtorch's exceptions end here.
 #include "base/json.hpp"
 #include "torch/host.hpp"
+#include "torch/lora.hpp"
 #include "torch/model.hpp"
 #include "torch/run.hpp"
 
@@ -17,10 +18,15 @@
 #include <atomic>
 #include <cstring>
 #include <exception>
+#include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #define GF_BACKEND_EXPORT __attribute__((visibility("default")))
 
@@ -110,10 +116,29 @@ TorchBackend& of(gf_backend* self);
 
 struct gf_backend_model {
   TorchBackend* backend = nullptr;
-  std::unique_ptr<gf::torch::Model> model;
+  std::shared_ptr<const gf::torch::Model> model;
+
+  /// The model with these LoRA files at work; the plain one where there are none. The last sets are kept, so that a job
+  /// after a job like it pays nothing. Threads: any; who asks for a set that is being made waits for it.
+  Result<std::shared_ptr<const gf::torch::Model>> with_loras(std::span<const gf_backend_lora> wanted, bool strict,
+                                                             const Call& call);
+
+ private:
+  static constexpr std::size_t kept_sets = 2;
+  struct Set {
+    std::string key;  // Content, scales and strictness.
+    std::shared_ptr<const gf::torch::Model> model;
+  };
+
+  Result<gf::torch::LoraFile> open(const std::string& path, const Call& call);
+
+  std::mutex mutex_;                                  // Held while a set is made.
+  std::map<std::string, gf::torch::LoraFile> files_;  // By path, while they are unchanged.
+  std::list<Set> sets_;                               // The newest first.
 };
 
 struct gf_backend_conditioning {
+  std::shared_ptr<const gf::torch::Model> model;  // With the LoRA files that the prompts were encoded with.
   gf::torch::Conditioning conditioning;
 };
 
@@ -148,6 +173,49 @@ struct TorchBackend {
     ~Timed() { sum += static_cast<std::uint64_t>(host.now_us() - begin); }
   };
 };
+
+}  // namespace
+
+Result<gf::torch::LoraFile> gf_backend_model::open(const std::string& path, const Call& call) {
+  if (const auto found = files_.find(path); found != files_.end()) {
+    if (found->second.check_unchanged()) return found->second;
+    files_.erase(found);
+  }
+  GF_TRY(auto file, gf::torch::LoraFile::open(backend->host, path, call));
+  files_.emplace(path, file);
+  return file;
+}
+
+Result<std::shared_ptr<const gf::torch::Model>> gf_backend_model::with_loras(std::span<const gf_backend_lora> wanted,
+                                                                             bool strict, const Call& call) {
+  if (wanted.empty()) return model;
+  const std::lock_guard lock(mutex_);
+  std::vector<gf::torch::LoraUse> uses;
+  std::vector<std::string> parts;
+  for (const auto& one : wanted) {
+    GF_TRY(auto file, open(one.path, call));
+    parts.push_back(fmt::format("{}:{}", file.hash(), one.scale));
+    uses.push_back({std::move(file), one.scale});
+  }
+  std::sort(parts.begin(), parts.end());
+  const auto key = fmt::format("{} {}", strict ? "strict" : "lenient", fmt::join(parts, " "));
+  const auto found = std::find_if(sets_.begin(), sets_.end(), [&](const Set& set) { return set.key == key; });
+  if (found != sets_.end()) {
+    sets_.splice(sets_.begin(), sets_, found);
+    return sets_.front().model;
+  }
+  // Before the new one is made, so that at most as many as are kept are held, but for those that jobs still use.
+  while (sets_.size() >= kept_sets) sets_.pop_back();
+  std::vector<std::string> warnings;
+  GF_TRY(auto made, model->with_loras(std::move(uses), strict, call, warnings));
+  for (const auto& warning : warnings) {
+    if (backend->host.log_enabled(LogLevel::warning)) backend->host.log(LogLevel::warning, warning);
+  }
+  sets_.push_front({key, std::move(made)});
+  return sets_.front().model;
+}
+
+namespace {
 
 TorchBackend& of(gf_backend* self) { return *reinterpret_cast<TorchBackend*>(self); }
 
@@ -242,7 +310,9 @@ std::int32_t encode(gf_backend_model* handle, const gf_backend_encode_request* r
       backend.weight_bytes += handle->model->weight_bytes() - before;
     }
     auto conditioning = std::make_unique<gf_backend_conditioning>();
-    GF_TRY(conditioning->conditioning, handle->model->encode(prompts, call));
+    GF_TRY(conditioning->model,
+           handle->with_loras({request->loras, request->lora_count}, request->lora_lenient == 0, call));
+    GF_TRY(conditioning->conditioning, conditioning->model->encode(prompts, call));
     if (conditioning->conditioning.cut_tokens > 0 && backend.host.log_enabled(LogLevel::warning)) {
       backend.host.log(LogLevel::warning,
                        fmt::format("the prompt is longer than {} tokens: the last {} were cut off",
@@ -260,7 +330,7 @@ std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* cond
   *out = nullptr;
   return edge(error, [&]() -> Result<void> {
     auto& backend = *handle->backend;
-    const auto& model = *handle->model;
+    const auto& model = *conditioning->model;
     // The time embeddings of all steps are computed here; the number of threads stays what the thread's last call set.
     const c10::InferenceMode inference;
     gf::torch::RunOptions options;

@@ -92,7 +92,9 @@ struct SchedulerConfig {
   std::int64_t steps_offset = 0;
   std::optional<double> sigma_min;
   std::optional<double> sigma_max;
-  std::optional<bool> clip_sample;  ///< The predicted picture is clamped to clip_sample_range.
+  /// The predicted picture is clamped to clip_sample_range. Where the file says nothing: as diffusers has it for a file
+  /// of DDIM or DDPM, and not for another sampler's, whose latents would be cut.
+  std::optional<bool> clip_sample;
   double clip_sample_range = 1;
   std::optional<bool> alpha_to_one;  ///< The level after the last step is clean, else that of timestep 0.
   bool large_variance = false;       ///< DDPM's fixed_large.

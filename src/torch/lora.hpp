@@ -28,6 +28,8 @@ class LoraFile {
   const std::string& path() const { return path_; }
   /// SHA-256 of the whole file, hex.
   const std::string& hash() const { return hash_; }
+  /// Errors: corrupt_file when the file is no longer the one that was opened.
+  Result<void> check_unchanged() const { return file_->file().check_unchanged(); }
 
  private:
   friend class LoraPatch;

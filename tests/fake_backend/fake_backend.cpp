@@ -259,6 +259,11 @@ std::int32_t encode(gf_backend_model* model, const gf_backend_encode_request* re
     hash = mixed(hash, request->negative_prompt);
     hash = mixed(hash, request->negative_prompt_2 == nullptr ? request->negative_prompt : request->negative_prompt_2);
   }
+  hash = mixed(hash, &request->clip_skip, sizeof request->clip_skip);
+  for (std::uint32_t i = 0; i < request->lora_count; ++i) {
+    hash = mixed(hash, request->loras[i].path);
+    hash = mixed(hash, &request->loras[i].scale, sizeof request->loras[i].scale);
+  }
   conditioning->hash = hash;
   if (call->progress != nullptr) call->progress(call->context, GF_BACKEND_STAGE_ENCODING, 2, 2);
   *out = conditioning.release();
@@ -289,6 +294,14 @@ std::int32_t start(gf_backend_model* model, const gf_backend_conditioning* condi
   if (request->initial_latents != nullptr) {
     hash = mixed(hash, request->initial_latents, request->initial_latent_count * sizeof(float));
   }
+  hash = mixed(hash, &request->eta, sizeof request->eta);
+  hash = mixed(hash, &request->noise, sizeof request->noise);
+  const auto pixels = std::size_t{run->width} * run->height;
+  if (request->image != nullptr) {
+    hash = mixed(hash, request->image, 4 * pixels);
+    hash = mixed(hash, &request->strength, sizeof request->strength);
+  }
+  if (request->mask != nullptr) hash = mixed(hash, request->mask, pixels);
   run->hash = hash;
   const auto factor = model->setting<std::uint32_t>("vae_factor", 2);
   run->latents.resize(std::size_t{model->setting<std::uint32_t>("latent_channels", 4)} * (run->width / factor) *

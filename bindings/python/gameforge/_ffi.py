@@ -107,6 +107,16 @@ class Request(_Struct):
         ("target_height_px", c_uint32),
         ("crop_left_px", c_uint32),
         ("crop_top_px", c_uint32),
+        ("lora_names", POINTER(c_char_p)),
+        ("lora_scales", POINTER(c_double)),
+        ("lora_count", c_uint32),
+        ("clip_skip", c_uint32),
+        ("eta", c_double),
+        ("strength", c_double),
+        ("init_image", c_void_p),
+        ("mask", c_void_p),
+        ("noise", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -208,6 +218,8 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "gf_image_grid": (c_uint32, (POINTER(c_void_p), c_uint32, c_uint32, c_uint32, c_uint32, POINTER(c_void_p))),
     "gf_image_encode_png": (c_uint32, (c_void_p, POINTER(PngOptions), c_void_p, _size_out)),
     "gf_image_write_png": (c_uint32, (c_void_p, POINTER(PngOptions), c_char_p)),
+    "gf_image_decode_png": (c_uint32, (c_char_p, c_uint64, POINTER(c_void_p))),
+    "gf_image_read_png": (c_uint32, (c_char_p, POINTER(c_void_p))),
     "gf_latents_read": (c_uint32, (c_char_p, c_void_p, _size_out, POINTER(c_uint32))),
     "gf_latents_write": (c_uint32, (c_char_p, c_void_p, POINTER(c_uint32))),
     "gf_doctor_json": (c_uint32, (POINTER(EngineOptions), c_void_p, _size_out)),

@@ -7,7 +7,7 @@ import json
 import time
 from array import array
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from . import _ffi
 from .errors import GameForgeError, check, error_from
@@ -30,6 +30,8 @@ LOG_LEVELS = {"off": 0, "error": 1, "warning": 2, "info": 3, "debug": 4}
 
 _RANDOM_SEED = 1
 _KEEP_LATENTS = 2
+_LENIENT_LORA = 4
+_NOISES = ("torch", "philox")
 # How long a wait stays inside the library before Python may look for Ctrl-C.
 _SLICE_S = 0.2
 
@@ -295,9 +297,19 @@ class Engine:
         initial_latents: Any = None,
         keep_latents: bool = False,
         host_tag: int = 0,
+        loras: Optional[Mapping[str, float]] = None,
+        lenient_loras: bool = False,
+        clip_skip: int = 0,
+        eta: float = 0.0,
+        init_image: Optional[Image] = None,
+        mask: Optional[Image] = None,
+        strength: float = 0.0,
+        noise: str = "torch",
     ) -> Job:
         """Hands in a request and answers at once. 0 and None mean the model's default; without a seed one is drawn,
-        which Job.info tells. initial_latents: float32, standard normal, [image_count, channels, height/f, width/f]."""
+        which Job.info tells. initial_latents: float32, standard normal, [image_count, channels, height/f, width/f].
+        loras: names and scales. init_image: begin from it, with `strength` of the steps; mask: white where it is painted
+        anew. noise: "torch" (diffusers' pictures) or "philox" (CUDA's)."""
         library, handle = self._use()
         request = _ffi.Request()
         request.flags = (_RANDOM_SEED if seed is None else 0) | (_KEEP_LATENTS if keep_latents else 0)
@@ -321,6 +333,21 @@ class Engine:
             latents = float_buffer(initial_latents)
             request.initial_latents = ctypes.cast(latents, ctypes.POINTER(ctypes.c_float))
             request.initial_latent_count = len(latents)
+        names = list(loras or {})
+        if names:
+            request.lora_names = (ctypes.c_char_p * len(names))(*[_ffi.utf8(name) for name in names])
+            request.lora_scales = (ctypes.c_double * len(names))(*[float((loras or {})[name]) for name in names])
+            request.lora_count = len(names)
+        if lenient_loras:
+            request.flags |= _LENIENT_LORA
+        request.clip_skip = clip_skip
+        request.eta = eta
+        request.strength = strength
+        request.init_image = None if init_image is None else init_image._handle()
+        request.mask = None if mask is None else mask._handle()
+        if noise not in _NOISES:
+            raise ValueError(f"noise is {noise!r}; it must be one of {', '.join(_NOISES)}")
+        request.noise = _NOISES.index(noise)
         job = _ffi.JobId()
         check(library.gf_engine_submit(handle, ctypes.byref(request), ctypes.byref(job)))
         return Job(self, job)

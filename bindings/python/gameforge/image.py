@@ -63,6 +63,13 @@ class Image:
         )
         return cls(_value(handle))
 
+    @classmethod
+    def read(cls, path: _ffi.PathLike) -> "Image":
+        """Reads a PNG file."""
+        handle = ctypes.c_void_p()
+        check(_ffi.load_library().gf_image_read_png(_ffi.path_bytes(path), ctypes.byref(handle)))
+        return cls(_value(handle))
+
     def _handle(self) -> int:
         if self._share.handle is None:
             raise ValueError("the image is closed")

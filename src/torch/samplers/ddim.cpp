@@ -11,7 +11,7 @@ class Ddim final : public TimestepSampler {
       : TimestepSampler(options, std::move(timesteps), options.config.alpha_to_one.value_or(true) ? 1 : -1),
         stride_(options.config.train_timesteps / options.steps),
         eta_(options.eta),
-        clip_(options.config.clip_sample.value_or(true)),
+        clip_(options.config.clip_sample.value_or(options.config.class_name == "DDIMScheduler")),
         range_(options.config.clip_sample_range) {}
 
   at::Tensor step(const at::Tensor& latents, const at::Tensor& output, std::size_t call,

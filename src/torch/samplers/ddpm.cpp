@@ -10,7 +10,7 @@ class Ddpm final : public TimestepSampler {
  public:
   Ddpm(const SamplerOptions& options, std::vector<std::int64_t> timesteps)
       : TimestepSampler(options, std::move(timesteps), 1),
-        clip_(options.config.clip_sample.value_or(true)),
+        clip_(options.config.clip_sample.value_or(options.config.class_name == "DDPMScheduler")),
         range_(options.config.clip_sample_range),
         large_variance_(options.config.large_variance) {}
 

@@ -48,7 +48,7 @@ DOCTEST_TEST_CASE("weights land in their slots: whole, channels last, stacked an
   WeightList list;
   list.add("conv", {2, 3, 2, 2}, &conv, Layout::channels_last);
   list.add_stacked({{"q", 2}, {"k", 4}}, {3}, &stacked);
-  list.add_split("pair", {4, 2}, {&first, &second});
+  list.add_split("pair", {4, 2}, std::vector<at::Tensor*>{&first, &second});
   DOCTEST_REQUIRE(read_all(host, folder.path(), list).has_value());
   DOCTEST_CHECK(conv.is_contiguous(at::MemoryFormat::ChannelsLast));
   DOCTEST_CHECK(at::equal(conv.contiguous().flatten(), at::tensor(a)));
