@@ -217,12 +217,12 @@ class Image {
   /** Reads a PNG file. */
   static Image read_png(const std::string& path) {
     gf_image* read = nullptr;
-    check(gf_image_read_png(path.c_str(), &read));
+    detail::check(gf_image_read_png(path.c_str(), &read));
     return Image(read);
   }
   static Image decode_png(const std::uint8_t* bytes, std::uint64_t size) {
     gf_image* decoded = nullptr;
-    check(gf_image_decode_png(bytes, size, &decoded));
+    detail::check(gf_image_decode_png(bytes, size, &decoded));
     return Image(decoded);
   }
 
@@ -461,8 +461,8 @@ struct Request {
     request.clip_skip = clip_skip;
     request.eta = eta;
     request.strength = strength;
-    request.init_image = init_image.get();
-    request.mask = mask.get();
+    request.init_image = init_image.handle();
+    request.mask = mask.handle();
     request.noise = noise;
     return request;
   }

@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <set>
@@ -207,6 +209,128 @@ TEST_CASE("a request gives its image, the same again, and another with another s
   gf_image* image = nullptr;
   CHECK(gf_job_image(open.engine, &first, 2, &image) == GF_ERR_NOT_FOUND);
   CHECK(image == nullptr);
+}
+
+TEST_CASE("LoRA files, CLIP skip, eta, noise and an init image reach the backend, and each changes the picture") {
+  const FakeModels models{{"fake", "{}"}};
+  std::filesystem::create_directories(models.folder() + "/fake/loras");
+  std::filesystem::create_directories(models.folder() + "/loras");
+  gf::test::write_file(models.folder() + "/fake/loras/frost.safetensors", "x");
+  gf::test::write_file(models.folder() + "/loras/ember.safetensors", "x");
+  const Open open(models);
+  const std::vector<std::uint8_t> grey(4 * 32 * 32, 128);
+  gf_image* picture = nullptr;
+  REQUIRE(gf_image_create(32, 32, 4 * 32, grey.data(), &picture) == GF_OK);
+
+  const auto pixels_with = [&](const std::function<void(gf_request&)>& change, const char* prompt = "a red potion") {
+    auto request = request_for("fake", prompt);
+    change(request);
+    const auto job = submit(open.engine, request);
+    const auto info = wait_for(open.engine, job);
+    CAPTURE(job_error(open.engine, job));
+    REQUIRE(info.status == GF_OK);
+    return pixels_of(open.engine, job, 0);
+  };
+  const char* frost = "frost";
+  const char* ember = "ember";
+  const double half = 0.5;
+  const auto plain = pixels_with([](gf_request&) {});
+  const auto with_frost = pixels_with([&](gf_request& r) {
+    r.lora_names = &frost;
+    r.lora_count = 1;
+  });
+  std::set<std::vector<std::uint8_t>> all = {plain, with_frost};
+  all.insert(pixels_with([&](gf_request& r) {
+    r.lora_names = &frost;
+    r.lora_scales = &half;
+    r.lora_count = 1;
+  }));
+  all.insert(pixels_with([&](gf_request& r) {
+    r.lora_names = &ember;
+    r.lora_count = 1;
+  }));
+  all.insert(pixels_with([](gf_request& r) { r.clip_skip = 1; }));
+  all.insert(pixels_with([](gf_request& r) { r.eta = 1; }));
+  all.insert(pixels_with([](gf_request& r) { r.noise = GF_NOISE_PHILOX; }));
+  all.insert(pixels_with([&](gf_request& r) { r.init_image = picture; }));
+  all.insert(pixels_with([&](gf_request& r) {
+    r.init_image = picture;
+    r.strength = 0.5;
+  }));
+  all.insert(pixels_with([&](gf_request& r) {
+    r.init_image = picture;
+    r.mask = picture;
+  }));
+  CHECK(all.size() == 10);
+  CHECK(pixels_with([](gf_request&) {}, "a red potion <lora:frost>") == with_frost);
+  CHECK(pixels_with([](gf_request&) {}, "<lora:frost:1.0>a red potion") == with_frost);
+
+  // The share is the request's own: the host's may go as soon as the request is handed in.
+  auto request = request_for("fake", "p");
+  request.init_image = picture;
+  request.width_px = request.height_px = 0;
+  const auto job = submit(open.engine, request);
+  CHECK(gf_image_release(picture) == GF_OK);
+  const auto info = wait_for(open.engine, job);
+  CHECK(info.status == GF_OK);
+  CHECK(info.width_px == 32);
+  const auto report =
+      json::parse(text_of([&](char* b, std::uint64_t* s) { return gf_job_report_json(open.engine, &job, b, s); }));
+  CHECK(report.at("request").at("strength") == 0.75);
+}
+
+TEST_CASE("what is wrong with a request's LoRA files and pictures is told by name") {
+  const FakeModels models{{"fake", "{}"}};
+  const Open open(models);
+  const std::vector<std::uint8_t> grey(4 * 32 * 16, 128);
+  gf_image* picture = nullptr;
+  REQUIRE(gf_image_create(32, 16, 4 * 32, grey.data(), &picture) == GF_OK);
+  const auto refused = [&](const std::function<void(gf_request&)>& change, gf_status status, const char* words) {
+    auto request = request_for("fake", "p");
+    change(request);
+    gf_job_id job;
+    CAPTURE(words);
+    CHECK(gf_engine_submit(open.engine, &request, &job) == status);
+    CHECK(std::string(gf_last_error_message()).find(words) != std::string::npos);
+  };
+  const char* name = "../up";
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  refused([](gf_request& r) { r.lora_count = 1; }, GF_ERR_INVALID_ARGUMENT, "lora_names is NULL");
+  refused([](gf_request& r) { r.lora_count = 33; }, GF_ERR_INVALID_ARGUMENT, "33");
+  refused(
+      [&](gf_request& r) {
+        r.lora_names = &name;
+        r.lora_count = 1;
+      },
+      GF_ERR_INVALID_ARGUMENT, "lora_names[0]");
+  refused(
+      [&](gf_request& r) {
+        r.lora_names = &name;
+        r.lora_scales = &nan;
+        r.lora_count = 1;
+      },
+      GF_ERR_INVALID_ARGUMENT, "scale");
+  refused([](gf_request& r) { r.prompt = "x <lora:a:much>"; }, GF_ERR_INVALID_ARGUMENT, "<lora:a:much>");
+  refused([](gf_request& r) { r.clip_skip = 65; }, GF_ERR_INVALID_ARGUMENT, "clip_skip");
+  refused([&](gf_request& r) { r.eta = nan; }, GF_ERR_INVALID_ARGUMENT, "eta");
+  refused([](gf_request& r) { r.noise = 7; }, GF_ERR_UNSUPPORTED, "noise is 7");
+  refused([](gf_request& r) { r.reserved = 1; }, GF_ERR_UNSUPPORTED, "reserved");
+  refused([](gf_request& r) { r.strength = 0.5; }, GF_ERR_INVALID_ARGUMENT, "init_image is NULL");
+  refused([&](gf_request& r) { r.mask = picture; }, GF_ERR_INVALID_ARGUMENT, "init_image is NULL");
+  refused([&](gf_request& r) { r.init_image = picture; }, GF_ERR_INVALID_ARGUMENT, "height_px is 32");
+  refused(
+      [&](gf_request& r) {
+        r.init_image = picture;
+        r.height_px = 16;
+        r.strength = 1.5;
+      },
+      GF_ERR_INVALID_ARGUMENT, "strength");
+  refused([](gf_request& r) { r.init_image = reinterpret_cast<gf_image*>(77); }, GF_ERR_INVALID_HANDLE, "init_image");
+  auto request = request_for("fake", "p <lora:nobody>");
+  const auto job = submit(open.engine, request);
+  CHECK(wait_for(open.engine, job).status == GF_ERR_NOT_FOUND);
+  CHECK(job_error(open.engine, job).find("nobody") != std::string::npos);
+  CHECK(gf_image_release(picture) == GF_OK);
 }
 
 TEST_CASE("many jobs from many threads are all accounted for, and the events of each are legal") {

@@ -262,10 +262,10 @@ const std::vector<Refusal> refusals = {
     {"gf_engine_submit", "request is NULL", [](World& w) { return gf_engine_submit(w.engine, nullptr, &w.job); }},
     {"gf_engine_submit", "out_job is NULL", [](World& w) { return gf_engine_submit(w.engine, &w.request, nullptr); }},
     {"gf_engine_submit", "model", [](World& w) { return gf_engine_submit(w.engine, &w.request, &w.job); }},
-    {"gf_engine_submit", "request->flags is 0x4",
+    {"gf_engine_submit", "request->flags is 0x8",
      [](World& w) {
        w.request.model = "m";
-       w.request.flags = 4;
+       w.request.flags = 8;
        return gf_engine_submit(w.engine, &w.request, &w.job);
      },
      GF_ERR_UNSUPPORTED},
@@ -297,6 +297,14 @@ const std::vector<Refusal> refusals = {
      [](World& w) { return gf_job_parameters_text(w.engine, nullptr, 0, w.text, &w.size); }},
     {"gf_job_parameters_text", "size is NULL",
      [](World& w) { return gf_job_parameters_text(w.engine, &w.job, 0, w.text, nullptr); }},
+    {"gf_image_decode_png", "out_image is NULL", [](World& w) { return gf_image_decode_png(w.bytes, 4, nullptr); }},
+    {"gf_image_decode_png", "bytes is NULL", [](World& w) { return gf_image_decode_png(nullptr, 4, &w.out_image); }},
+    {"gf_image_decode_png", "not a PNG", [](World& w) { return gf_image_decode_png(w.bytes, 4, &w.out_image); },
+     GF_ERR_CORRUPT_FILE},
+    {"gf_image_read_png", "out_image is NULL", [](World&) { return gf_image_read_png("/nowhere/x.png", nullptr); }},
+    {"gf_image_read_png", "path is NULL", [](World& w) { return gf_image_read_png(nullptr, &w.out_image); }},
+    {"gf_image_read_png", "/nowhere/x.png", [](World& w) { return gf_image_read_png("/nowhere/x.png", &w.out_image); },
+     GF_ERR_NOT_FOUND},
     {"gf_image_create", "out_image is NULL", [](World& w) { return gf_image_create(1, 1, 4, w.bytes, nullptr); }},
     {"gf_image_create", "pixels is NULL", [](World& w) { return gf_image_create(1, 1, 4, nullptr, &w.out_image); }},
     {"gf_image_create", "width_px is 0", [](World& w) { return gf_image_create(0, 1, 4, w.bytes, &w.out_image); }},

@@ -47,7 +47,8 @@ def command_of(room, commands):
     """The compiler's words for one of the room's sources, without the source and the output."""
     folder = os.path.join(top, "src", room) + os.sep
     for entry in commands:
-        if os.path.realpath(entry["file"]).startswith(folder):
+        # A folder may have sources that are another target's, which stands on nothing of the room.
+        if os.path.realpath(entry["file"]).startswith(folder) and f"gf_{room}.dir" in entry["command"]:
             words = shlex.split(entry["command"])
             kept, leave = [], False
             for word in words:

@@ -478,7 +478,7 @@ TEST_CASE("a backend that is not there, or of another kind, fails the job with a
   const std::vector<Row> rows = {
       {folder + "/libnothing.so", Status::backend_missing, "libnothing.so"},
       {folder, Status::backend_missing, "not a regular file"},
-      {folder + "/libgameforge_other_version_backend.so", Status::backend_version_clash, "1001"},
+      {folder + "/libgameforge_other_version_backend.so", Status::backend_version_clash, "1002"},
       {folder + "/libgameforge_no_backend.so", Status::backend_version_clash, "does not say its version"},
       {folder + "/libgameforge_unresolved_backend.so", Status::symbol_clash, "gameforge_test_symbol_that_nobody_has"},
   };

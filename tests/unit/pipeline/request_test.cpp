@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 using gf::Status;
@@ -186,4 +187,40 @@ TEST_CASE("paths are taken where they are allowed, and only absolute ones") {
   auto draft = plain();
   draft.model = "/models/tiles";
   CHECK(make_request(draft, true, 0).value().model == "/models/tiles");
+}
+
+TEST_CASE("LoRA tags are taken out of the prompt, and what only looks like one stays") {
+  struct Row {
+    const char* prompt;
+    const char* left;
+    std::vector<std::pair<std::string, double>> loras;
+  };
+  for (const auto& row :
+       std::vector<Row>{{"a potion", "a potion", {}},
+                        {"a potion, <lora:frost:0.8>", "a potion", {{"frost", 0.8}}},
+                        {"<lora:frost>, a potion", "a potion", {{"frost", 1}}},
+                        {"a <lora:frost:-1> potion <lora:ember:2>", "a  potion", {{"frost", -1}, {"ember", 2}}},
+                        {"<lora:frost:0.5>", "", {{"frost", 0.5}}},
+                        {"a <lora:frost", "a <lora:frost", {}},
+                        {"a <b> <lora", "a <b> <lora", {}},
+                        {"a potion, ", "a potion, ", {}}}) {
+    CAPTURE(row.prompt);
+    auto draft = plain();
+    draft.prompt = row.prompt;
+    const auto request = make_request(draft, false, 0).value();
+    CHECK(request.prompt == row.left);
+    CHECK(request.prompt_as_given == (row.loras.empty() ? "" : row.prompt));
+    REQUIRE(request.loras.size() == row.loras.size());
+    for (std::size_t i = 0; i < row.loras.size(); ++i) {
+      CHECK(request.loras[i].name == row.loras[i].first);
+      CHECK(request.loras[i].scale == row.loras[i].second);
+    }
+  }
+  for (const auto* bad : {"<lora:>", "<lora::1>", "<lora:a:>", "<lora:a:x>", "<lora:a:1:2>", "<lora:../a>", "<lora:/a>",
+                          "<lora:a:nan>", "<lora:a:11>"}) {
+    CAPTURE(bad);
+    auto draft = plain();
+    draft.prompt = bad;
+    CHECK(make_request(draft, false, 0).has_error());
+  }
 }
