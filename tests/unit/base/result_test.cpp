@@ -84,7 +84,9 @@ TEST_CASE("an error knows the function that made it, and a wrap keeps both place
   made.foreign = gf::sqlstate_code("40001");
   made.retry_after_us = 7;
   CHECK(std::string(made.where.function_name()).find("lambda") != std::string::npos);
-  CHECK(std::string(made.where.file_name()) == "tests/unit/base/result_test.cpp");
+  // Relative to the source tree or to the build folder, as the compiler was called; never a path of the machine.
+  CHECK(std::string(made.where.file_name()).ends_with("tests/unit/base/result_test.cpp"));
+  CHECK(made.where.file_name()[0] != '/');
   const auto outer = gf::wrap(std::move(made).with("job", "7"), Status::internal, "job 7 ended");
   CHECK(std::string(outer.where.function_name()).find("lambda") == std::string::npos);
   CHECK(outer.foreign == gf::ForeignCode{});
