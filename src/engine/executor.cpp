@@ -164,6 +164,7 @@ class Run {
     auto conditioning = model.encode(request, threads_, watcher_);
     times_.encode_us = clock_.now_us() - begun_us;
     desk_.times(times_);
+    if (conditioning) record_.warnings = conditioning.value()->warnings();
     return conditioning;
   }
 

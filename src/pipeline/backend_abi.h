@@ -140,7 +140,7 @@ typedef struct gf_backend_encode_request {
   /* LoRA files at work in the conditioning and in every run that it is given to; their order means nothing. */
   const gf_backend_lora* loras;
   uint32_t lora_count;
-  uint32_t lora_lenient; /* Non-zero: keys that fit nothing are warned about in the log; else they are an error. */
+  uint32_t lora_lenient; /* Non-zero: keys that fit nothing are warned about; else they are an error. */
 } gf_backend_encode_request;
 
 typedef struct gf_backend_run_request {
@@ -205,6 +205,8 @@ struct gf_backend {
   /* Prompts to embeddings; serves any number of runs of this model. */
   int32_t (*encode)(gf_backend_model* model, const gf_backend_encode_request* request, const gf_backend_call* call,
                     gf_backend_conditioning** conditioning, gf_backend_error* error);
+  /* What the job's report should say of it: UTF-8, a line each, "" for nothing; lives as long as the conditioning. */
+  const char* (*conditioning_warnings)(const gf_backend_conditioning* conditioning);
   void (*conditioning_free)(gf_backend_conditioning* conditioning);
 
   /* Starts one image. The conditioning must outlive the run. */

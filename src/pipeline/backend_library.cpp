@@ -298,9 +298,9 @@ Result<std::shared_ptr<Backend>> Backend::create(std::shared_ptr<const BackendLi
                              path, raw->struct_size, raw->abi_version, sizeof(gf_backend), GF_BACKEND_ABI_VERSION),
                  {}};
   }
-  if (!raw->load || !raw->model_info || !raw->unload || !raw->encode || !raw->conditioning_free || !raw->start ||
-      !raw->step || !raw->decode || !raw->latents || !raw->finish || !raw->statistics || !raw->build_json ||
-      !raw->destroy) {
+  if (!raw->load || !raw->model_info || !raw->unload || !raw->encode || !raw->conditioning_warnings ||
+      !raw->conditioning_free || !raw->start || !raw->step || !raw->decode || !raw->latents || !raw->finish ||
+      !raw->statistics || !raw->build_json || !raw->destroy) {
     return Error{Status::backend_version_clash, fmt::format("{} gave a table with a hole in it", path), {}};
   }
   backend->backend_ = raw;
@@ -382,6 +382,18 @@ BackendConditioning::~BackendConditioning() {
   if (conditioning_ != nullptr) {
     fenced_quietly([this] { model_->backend().backend_->conditioning_free(conditioning_); });
   }
+}
+
+std::vector<std::string> BackendConditioning::warnings() const {
+  std::string text;
+  fenced_quietly([&] { text = text_of(model_->backend().backend_->conditioning_warnings(conditioning_)); });
+  std::vector<std::string> lines;
+  for (std::size_t from = 0; from < text.size();) {
+    const auto end = std::min(text.find('\n', from), text.size());
+    lines.push_back(text.substr(from, end - from));
+    from = end + 1;
+  }
+  return lines;
 }
 
 BackendRun::~BackendRun() {

@@ -122,6 +122,9 @@ class BackendConditioning {
   BackendConditioning(const BackendConditioning&) = delete;
   BackendConditioning& operator=(const BackendConditioning&) = delete;
 
+  /// What the job's report should say of it.
+  std::vector<std::string> warnings() const;
+
  private:
   friend class BackendModel;
   BackendConditioning() = default;

@@ -118,17 +118,19 @@ struct gf_backend_model {
   TorchBackend* backend = nullptr;
   std::shared_ptr<const gf::torch::Model> model;
 
-  /// The model with these LoRA files at work; the plain one where there are none. The last sets are kept, so that a job
-  /// after a job like it pays nothing. Threads: any; who asks for a set that is being made waits for it.
-  Result<std::shared_ptr<const gf::torch::Model>> with_loras(std::span<const gf_backend_lora> wanted, bool strict,
-                                                             const Call& call);
-
- private:
-  static constexpr std::size_t kept_sets = 2;
+  /// A model with LoRA files at work, and what a lenient plan had to say of them.
   struct Set {
     std::string key;  // Content, scales and strictness.
     std::shared_ptr<const gf::torch::Model> model;
+    std::vector<std::string> warnings;
   };
+  /// The plain model where no file is wanted. The last sets are kept, so that a job after a job like it pays nothing.
+  /// Threads: any; who asks for a set that is being made waits for it.
+  Result<Set> with_loras(std::span<const gf_backend_lora> wanted, bool strict, const Call& call);
+
+ private:
+  static constexpr std::size_t kept_sets = 2;
+  static constexpr std::size_t kept_files = 16;  // Each holds a descriptor.
 
   Result<gf::torch::LoraFile> open(const std::string& path, const Call& call);
 
@@ -140,6 +142,7 @@ struct gf_backend_model {
 struct gf_backend_conditioning {
   std::shared_ptr<const gf::torch::Model> model;  // With the LoRA files that the prompts were encoded with.
   gf::torch::Conditioning conditioning;
+  std::string warnings;  // A line each.
 };
 
 struct gf_backend_run {
@@ -182,13 +185,14 @@ Result<gf::torch::LoraFile> gf_backend_model::open(const std::string& path, cons
     files_.erase(found);
   }
   GF_TRY(auto file, gf::torch::LoraFile::open(backend->host, path, call));
+  if (files_.size() >= kept_files) files_.clear();
   files_.emplace(path, file);
   return file;
 }
 
-Result<std::shared_ptr<const gf::torch::Model>> gf_backend_model::with_loras(std::span<const gf_backend_lora> wanted,
-                                                                             bool strict, const Call& call) {
-  if (wanted.empty()) return model;
+Result<gf_backend_model::Set> gf_backend_model::with_loras(std::span<const gf_backend_lora> wanted, bool strict,
+                                                           const Call& call) {
+  if (wanted.empty()) return Set{{}, model, {}};
   const std::lock_guard lock(mutex_);
   std::vector<gf::torch::LoraUse> uses;
   std::vector<std::string> parts;
@@ -202,17 +206,14 @@ Result<std::shared_ptr<const gf::torch::Model>> gf_backend_model::with_loras(std
   const auto found = std::find_if(sets_.begin(), sets_.end(), [&](const Set& set) { return set.key == key; });
   if (found != sets_.end()) {
     sets_.splice(sets_.begin(), sets_, found);
-    return sets_.front().model;
+    return sets_.front();
   }
   // Before the new one is made, so that at most as many as are kept are held, but for those that jobs still use.
   while (sets_.size() >= kept_sets) sets_.pop_back();
   std::vector<std::string> warnings;
   GF_TRY(auto made, model->with_loras(std::move(uses), strict, call, warnings));
-  for (const auto& warning : warnings) {
-    if (backend->host.log_enabled(LogLevel::warning)) backend->host.log(LogLevel::warning, warning);
-  }
-  sets_.push_front({key, std::move(made)});
-  return sets_.front().model;
+  sets_.push_front({key, std::move(made), std::move(warnings)});
+  return sets_.front();
 }
 
 namespace {
@@ -305,22 +306,28 @@ std::int32_t encode(gf_backend_model* handle, const gf_backend_encode_request* r
     prompts.guidance = request->guidance != 0;
     prompts.clip_skip = request->clip_skip;
     if (request->from_image != 0) {
-      const auto before = handle->model->weight_bytes();
-      GF_TRYV(handle->model->need_encoder(call));
-      backend.weight_bytes += handle->model->weight_bytes() - before;
+      GF_TRY(const auto taken, handle->model->need_encoder(call));
+      backend.weight_bytes += taken;
     }
     auto conditioning = std::make_unique<gf_backend_conditioning>();
-    GF_TRY(conditioning->model,
-           handle->with_loras({request->loras, request->lora_count}, request->lora_lenient == 0, call));
+    GF_TRY(auto set, handle->with_loras({request->loras, request->lora_count}, request->lora_lenient == 0, call));
+    conditioning->model = std::move(set.model);
     GF_TRY(conditioning->conditioning, conditioning->model->encode(prompts, call));
-    if (conditioning->conditioning.cut_tokens > 0 && backend.host.log_enabled(LogLevel::warning)) {
-      backend.host.log(LogLevel::warning,
-                       fmt::format("the prompt is longer than {} tokens: the last {} were cut off",
-                                   handle->model->max_tokens() - 2, conditioning->conditioning.cut_tokens));
+    if (conditioning->conditioning.cut_tokens > 0) {
+      set.warnings.push_back(fmt::format("the prompt is longer than {} tokens: the last {} were cut off",
+                                         handle->model->max_tokens() - 2, conditioning->conditioning.cut_tokens));
     }
+    for (const auto& warning : set.warnings) {
+      if (backend.host.log_enabled(LogLevel::warning)) backend.host.log(LogLevel::warning, warning);
+    }
+    conditioning->warnings = fmt::format("{}", fmt::join(set.warnings, "\n"));
     *out = conditioning.release();
     return gf::success();
   });
+}
+
+const char* conditioning_warnings(const gf_backend_conditioning* conditioning) {
+  return conditioning->warnings.c_str();
 }
 
 void conditioning_free(gf_backend_conditioning* conditioning) { delete conditioning; }
@@ -516,6 +523,7 @@ GF_BACKEND_EXPORT std::int32_t gf_backend_entry(const gf_backend_host* host, gf_
     table.model_info = model_info;
     table.unload = unload;
     table.encode = encode;
+    table.conditioning_warnings = conditioning_warnings;
     table.conditioning_free = conditioning_free;
     table.start = start;
     table.step = step;

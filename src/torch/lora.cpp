@@ -195,22 +195,18 @@ Result<LoraPatch> LoraPatch::plan(std::vector<LoraUse> uses, const std::vector<L
     }
     for (auto& [at, module] : modules) found[at].push_back(std::move(module));
   }
+  std::set<const Packable*> layers;
   for (auto& [at, modules] : found) {
     const auto& target = networks[at.first].targets[at.second];
+    for (const auto& part : target.parts) {
+      if (layers.insert(part.layer).second) patch.bytes_ += part.layer->bytes();
+    }
     for (const auto& module : modules) {
       GF_TRYV(patch.check(module, target.shape));
     }
     patch.changes_.push_back({at.first, at.second, target.shape, std::move(modules)});
   }
   return patch;
-}
-
-std::uint64_t LoraPatch::bytes() const {
-  std::uint64_t out = 0;
-  for (const auto& change : changes_) {
-    out += static_cast<std::uint64_t>(product_after(change.shape, 0)) * sizeof(float);
-  }
-  return out;
 }
 
 bool LoraPatch::touches(std::size_t network) const {

@@ -215,11 +215,11 @@ Result<std::unique_ptr<Model>> Model::with_loras(std::vector<LoraUse> uses, bool
   return made;
 }
 
-Result<void> Model::need_encoder(const Call& call) const {
+Result<std::uint64_t> Model::need_encoder(const Call& call) const {
   if (base_ != nullptr) return base_->need_encoder(call);
-  if (vae_->parts() == VaeParts::both) return success();
+  if (vae_->parts() == VaeParts::both) return std::uint64_t{0};
   const std::lock_guard lock(encoder_mutex_);
-  if (encoder_) return success();
+  if (encoder_) return std::uint64_t{0};
   auto made = std::make_unique<Vae>(vae_->config(), VaeParts::encoder);
   GF_TRY(auto reader, WeightReader::open(host_, join_path(folder_, "vae"), "diffusion_pytorch_model"));
   WeightList list;
@@ -232,7 +232,7 @@ Result<void> Model::need_encoder(const Call& call) const {
   charge.commit();
   encoder_weights_ = std::move(charge);
   encoder_ = std::move(made);
-  return success();
+  return encoder_weights_.bytes();
 }
 
 Result<Vae::Distribution> Model::encode_image(const at::Tensor& image) const {

@@ -60,8 +60,9 @@ class Model {
   Result<std::unique_ptr<Model>> with_loras(std::vector<LoraUse> uses, bool strict, const Call& call,
                                             std::vector<std::string>& warnings) const;
 
-  /// Loads the half of the VAE that takes pictures to latents, if it is not there yet. Errors: as load.
-  Result<void> need_encoder(const Call& call) const;
+  /// Loads the half of the VAE that takes pictures to latents, if it is not there yet; gives the bytes that this call
+  /// took for it. Errors: as load.
+  Result<std::uint64_t> need_encoder(const Call& call) const;
   /// image: [1, 3, h, w], -1 to 1. Errors: wrong_state before need_encoder.
   Result<Vae::Distribution> encode_image(const at::Tensor& image) const;
 

@@ -55,6 +55,7 @@ struct gf_backend_model {
 
 struct gf_backend_conditioning {
   std::uint64_t hash = 0;
+  std::string warnings;  // A line each.
 };
 
 struct gf_backend_run {
@@ -265,9 +266,14 @@ std::int32_t encode(gf_backend_model* model, const gf_backend_encode_request* re
     hash = mixed(hash, &request->loras[i].scale, sizeof request->loras[i].scale);
   }
   conditioning->hash = hash;
+  conditioning->warnings = model->setting<std::string>("warnings", "");
   if (call->progress != nullptr) call->progress(call->context, GF_BACKEND_STAGE_ENCODING, 2, 2);
   *out = conditioning.release();
   return 0;
+}
+
+const char* conditioning_warnings(const gf_backend_conditioning* conditioning) {
+  return conditioning->warnings.c_str();
 }
 
 void conditioning_free(gf_backend_conditioning* conditioning) { delete conditioning; }
@@ -407,6 +413,7 @@ __attribute__((visibility("default"))) std::int32_t gf_backend_entry(const gf_ba
   table.model_info = model_info;
   table.unload = unload;
   table.encode = encode;
+  table.conditioning_warnings = conditioning_warnings;
   table.conditioning_free = conditioning_free;
   table.start = start;
   table.step = step;

@@ -1,6 +1,7 @@
 """The Python binding, as its users use it: assets, cancelling, errors, and memory that stays flat."""
 
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -106,6 +107,49 @@ class Generation(unittest.TestCase):
             self.assertEqual(png.text("parameters"), recipe)
             self.assertEqual(b"".join(bytes(p) for p in png.pixels()), pixels)
             self.assertEqual(image.to_png(parameters=recipe), path.read_bytes())
+
+    @unittest.skipUnless(REAL, NEEDS_REAL)
+    def test_a_lora_changes_the_picture_and_what_fits_nothing_is_told_to_each_job(self):
+        plain = self.engine.generate("a red potion", seed=1, steps=3)[0]
+        frost = self.engine.generate("a red potion", seed=1, steps=3, loras={"frost": 1.0})[0]
+        tagged = self.engine.generate("a red potion <lora:frost>", seed=1, steps=3)[0]
+        self.assertNotEqual(bytes(plain.pixels), bytes(frost.pixels))
+        self.assertEqual(bytes(tagged.pixels), bytes(frost.pixels))
+        self.assertEqual(bytes(self.engine.generate("a red potion", seed=1, steps=3)[0].pixels), bytes(plain.pixels))
+
+        with tempfile.TemporaryDirectory() as folder:
+            os.symlink(Path(MODELS) / MODEL, Path(folder) / MODEL)
+            os.mkdir(Path(folder) / "loras")
+            original = (Path(MODELS) / MODEL / "loras/frost.safetensors").read_bytes()
+            header_bytes = int.from_bytes(original[:8], "little")
+            header = json.loads(original[8 : 8 + header_bytes])
+            data = original[8 + header_bytes :]
+            header["lora_unet_elsewhere.alpha"] = {"dtype": "U8", "shape": [1], "data_offsets": [len(data), len(data) + 1]}
+            text = json.dumps(header).encode()
+            changed = len(text).to_bytes(8, "little") + text + data + b"\0"
+            (Path(folder) / "loras/other.safetensors").write_bytes(changed)
+            with gameforge.Engine([folder], use_environment=True) as engine:
+                with self.assertRaises(gameforge.GameForgeError) as refused:
+                    engine.generate("a red potion", steps=1, loras={"other": 1.0})
+                self.assertIn("lora_unet_elsewhere.alpha", str(refused.exception))
+                # The second job finds the files at work already, and is told all the same.
+                for _ in range(2):
+                    job = engine.submit("a red potion", seed=1, steps=3, loras={"other": 1.0}, lenient_loras=True)
+                    self.assertEqual(bytes(job.result(timeout=PATIENCE_S)[0].pixels), bytes(frost.pixels))
+                    self.assertIn("lora_unet_elsewhere.alpha", "".join(job.report()["warnings"]))
+
+    @unittest.skipUnless(REAL, NEEDS_REAL)
+    def test_a_picture_can_be_begun_from_and_painted_in_part(self):
+        start = self.engine.generate("a blue potion", seed=5, steps=3)[0]
+        changed = self.engine.generate("a red potion", seed=5, steps=4, init_image=start, strength=0.5)[0]
+        self.assertNotEqual(bytes(changed.pixels), bytes(start.pixels))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "start.png"
+            start.save(path)
+            again = self.engine.generate(
+                "a red potion", seed=5, steps=4, init_image=gameforge.Image.read(path), strength=0.5
+            )[0]
+            self.assertEqual(bytes(again.pixels), bytes(changed.pixels))
 
     def test_the_same_request_gives_the_same_pixels_and_another_seed_others(self):
         first, second, other = (

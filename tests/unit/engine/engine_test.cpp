@@ -572,6 +572,20 @@ TEST_CASE("what a request leaves out comes from the model's gameforge.json, and 
   CHECK(world.engine->job_parameters_text(job, 1).error().status == Status::not_found);
 }
 
+TEST_CASE("what the backend has to say of a job's prompts is in that job's report") {
+  World world;
+  world.model("tiles", R"({"warnings": "the first\nthe second"})");
+  world.open();
+  for (int round = 0; round < 2; ++round) {
+    RequestDraft draft;
+    draft.model = "tiles";
+    const auto job = submit(*world.engine, draft);
+    REQUIRE(wait_over(*world.engine, job).state == JobState::done);
+    const auto report = Json::parse(world.engine->job_report_json(job).value());
+    CHECK(report.at("warnings") == Json({"the first", "the second"}));
+  }
+}
+
 TEST_CASE("the queue's limit is exact, and a refused job leaves nothing behind") {
   World world;
   world.model("held", R"({"hold_stage": "step"})");

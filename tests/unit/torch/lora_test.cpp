@@ -127,6 +127,18 @@ DOCTEST_TEST_CASE("weights that are held twice are charged, and given back") {
   DOCTEST_CHECK(model.files.held_bytes() == held);
 }
 
+DOCTEST_TEST_CASE("the charge is for whole layers: queries, keys and values are one of them") {
+  const c10::InferenceMode inference;
+  const auto& model = loaded();
+  fixtures::TemporaryFolder folder;
+  const auto path = (folder.path() / "queries.safetensors").string();
+  const auto width = model.model->unet().config().levels.back().channels;
+  const std::string module = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
+  write_lora(path, module + ".lora_up.weight", {width, 2}, module + ".lora_down.weight", {2, width});
+  const auto with = model.with({model.use(path, 1)});
+  DOCTEST_CHECK(with->weight_bytes() == static_cast<std::uint64_t>(3 * width * width) * sizeof(float));
+}
+
 DOCTEST_TEST_CASE("keys that fit nothing are an error that changes nothing, or a warning; other damage is named") {
   const c10::InferenceMode inference;
   const auto& model = loaded();
