@@ -216,16 +216,8 @@ gf_status gf_image_read_png(const char* path, gf_image** out_image) {
     constexpr std::uint64_t largest_file_bytes = std::uint64_t{1} << 30;
     GF_TRYV(clear_out(out_image, "out_image"));
     if (path == nullptr) return invalid("path is NULL");
-    const std::string name = path;
-    GF_TRY(const auto file, gf::ReadFile::open(name));
-    if (file.size() > largest_file_bytes) {
-      return gf::Error{gf::Status::payload_too_large,
-                       fmt::format("{}: it has {} bytes; at most {} are read", name, file.size(), largest_file_bytes),
-                       {}};
-    }
-    std::vector<std::byte> bytes(file.size());
-    GF_TRYV(file.read_at(0, bytes));
-    return give_image(gf::pipeline::decode_png(bytes, name), out_image);
+    GF_TRY(const auto bytes, gf::read_text(path, largest_file_bytes));
+    return give_image(gf::pipeline::decode_png(std::as_bytes(std::span(bytes)), path), out_image);
   });
 }
 

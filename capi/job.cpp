@@ -34,7 +34,6 @@ constexpr std::size_t first_request_bytes = 152;
 constexpr std::size_t first_info_bytes = 104;
 
 constexpr std::uint32_t known_flags = GF_REQUEST_RANDOM_SEED | GF_REQUEST_KEEP_LATENTS | GF_REQUEST_LENIENT_LORA;
-constexpr std::uint32_t most_loras = 32;
 
 template <class Inner>
 constexpr bool same(Inner inner, std::uint32_t public_value) {
@@ -87,10 +86,11 @@ Result<gf::pipeline::RequestDraft> read_request(const gf_request* given) {
   draft.crop_left_px = read.crop_left_px;
   draft.crop_top_px = read.crop_top_px;
   draft.lora_lenient = (read.flags & GF_REQUEST_LENIENT_LORA) != 0;
-  if (read.lora_count > most_loras) {
-    return Error{Status::invalid_argument,
-                 fmt::format("request->lora_count is {}; at most {} are taken", read.lora_count, most_loras),
-                 {}};
+  if (read.lora_count > gf::pipeline::max_loras) {
+    return Error{
+        Status::invalid_argument,
+        fmt::format("request->lora_count is {}; at most {} are taken", read.lora_count, gf::pipeline::max_loras),
+        {}};
   }
   if (read.lora_count != 0 && read.lora_names == nullptr) {
     return Error{Status::invalid_argument,

@@ -9,6 +9,9 @@
 
 namespace gf {
 
+/// {status, name, message}: a cause in an error, or an error of a list. Throws bad_alloc.
+void write_cause(JsonText& out, Status status, std::string_view message);
+
 /// {status, name, message, causes: [{status, name, message}], retryable, hint}. Throws bad_alloc.
 void write_error(JsonText& out, Status status, std::string_view message, std::span<const ErrorCause> causes);
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace gf {
 
@@ -33,7 +34,7 @@ class JsonText {
   /// A document that is written already.
   JsonText& json(std::string_view value);
 
-  /// An object's member: text, truth, a number, or null for an empty optional.
+  /// An object's member: text, truth, a number, a list of texts, or null for an empty optional.
   template <class T>
   JsonText& member(std::string_view name, const T& value) {
     key(name);
@@ -62,6 +63,11 @@ class JsonText {
     } else {
       return text(value);
     }
+  }
+  JsonText& put(const std::vector<std::string>& list) {
+    begin_array();
+    for (const auto& value : list) text(value);
+    return end_array();
   }
   template <class T>
   JsonText& put(const std::optional<T>& value) {

@@ -215,19 +215,11 @@ std::string to_json(const Config& config) {
   for_each_key(config,
                [&]<class T>(std::string_view key, const std::optional<ConfigValue<T>>& setting, const Kind<T>&) {
                  if (!setting) return;
-                 out.key(key).begin_object().key("value");
+                 out.key(key).begin_object();
                  if constexpr (std::is_same_v<T, LogLevel>) {
-                   out.text(level_names.at(static_cast<std::size_t>(setting->value)));
-                 } else if constexpr (std::is_same_v<T, bool>) {
-                   out.truth(setting->value);
-                 } else if constexpr (std::is_same_v<T, std::uint32_t>) {
-                   out.number(std::uint64_t{setting->value});
-                 } else if constexpr (std::is_same_v<T, std::string>) {
-                   out.text(setting->value);
+                   out.member("value", level_names.at(static_cast<std::size_t>(setting->value)));
                  } else {
-                   out.begin_array();
-                   for (const auto& entry : setting->value) out.text(entry);
-                   out.end_array();
+                   out.member("value", setting->value);
                  }
                  out.key("origin").text(setting->origin == ConfigOrigin::file ? "file" : "environment").end_object();
                });

@@ -62,11 +62,7 @@ bool examine_model(JsonText& out, const pipeline::ModelFolders& folders, const p
   if (description) {
     const auto& model = *description.value();
     out.member("family", model.family);
-    if (!model.warnings.empty()) {
-      out.key("warnings").begin_array();
-      for (const auto& warning : model.warnings) out.text(warning);
-      out.end_array();
-    }
+    if (!model.warnings.empty()) out.member("warnings", model.warnings);
   } else {
     out.member("problem", description.error().message);
     problems.add(description.error());

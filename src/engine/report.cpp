@@ -7,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -50,12 +49,6 @@ void write_request(JsonText& out, const JobSnapshot& job) {
   out.member("has_mask", request.mask != nullptr).end_object();
 }
 
-/// Text of a fixed field at the seam, which need not end in a NUL when it is full.
-template <std::size_t size>
-std::string_view text_of(const char (&field)[size]) {
-  return {field, strnlen(field, size)};
-}
-
 void write_model(JsonText& out, const JobSnapshot& job) {
   if (!job.model) {
     out.null();
@@ -64,8 +57,8 @@ void write_model(JsonText& out, const JobSnapshot& job) {
   const auto* loaded = job.record && job.record->model ? &*job.record->model : nullptr;
   std::string_view family = job.model->family;
   std::string_view prediction = job.model->prediction;
-  if (loaded != nullptr && loaded->family[0] != '\0') family = text_of(loaded->family);
-  if (loaded != nullptr && loaded->prediction[0] != '\0') prediction = text_of(loaded->prediction);
+  if (loaded != nullptr && loaded->family[0] != '\0') family = loaded->family;
+  if (loaded != nullptr && loaded->prediction[0] != '\0') prediction = loaded->prediction;
   out.begin_object().member("name", job.model->name).member("path", job.model->path).member("family", family);
   out.member("pipeline", job.model->pipeline).member("prediction", prediction);
   if (loaded != nullptr) {

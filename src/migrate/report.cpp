@@ -1,4 +1,5 @@
 // Reports as JSON.
+#include "base/error_json.hpp"
 #include "base/json_text.hpp"
 #include "migrate/migrate.hpp"
 
@@ -6,12 +7,6 @@
 
 namespace gf::migrate {
 namespace {
-
-void write(JsonText& out, const std::vector<std::string>& list) {
-  out.begin_array();
-  for (const auto& one : list) out.text(one);
-  out.end_array();
-}
 
 void write(JsonText& out, const std::vector<Remark>& list) {
   out.begin_array();
@@ -35,11 +30,10 @@ void write(JsonText& out, const StepReport& step) {
   out.begin_object().member("migration", step.label).member("version", step.version);
   out.member("direction", step.direction).member("file", step.file).member("reason", step.reason);
   out.member("transaction", step.transaction);
-  write(out.key("statements"), step.statements);
-  write(out.key("drops"), step.drops);
+  out.member("statements", step.statements).member("drops", step.drops);
   write(out.key("warnings"), step.warnings);
   out.member("done", step.done).member("duration_us", step.duration_us);
-  write(out.key("locks"), step.locks);
+  out.member("locks", step.locks);
   write(out.key("changes"), step.changes);
   out.end_object();
 }
@@ -65,7 +59,7 @@ std::string to_json(const Report& report) {
   out.begin_object().key("steps").begin_array();
   for (const auto& step : report.steps) write(out, step);
   out.end_array();
-  write(out.key("warnings"), report.warnings);
+  out.member("warnings", report.warnings);
   out.member("waited_us", report.waited_us).member("check_us", report.check_us).member("apply_us", report.apply_us);
   out.member("unchanged", report.unchanged);
   write(out.key("changes"), report.changes);
@@ -90,13 +84,7 @@ std::string to_json(const StatusReport& report) {
 std::string to_json(const ValidateReport& report) {
   JsonText out;
   out.begin_object().member("checked", report.checked).key("errors").begin_array();
-  for (const auto& error : report.errors) {
-    const auto number = static_cast<std::int32_t>(error.status);
-    const auto* entry = find_status(number);
-    out.begin_object().member("status", number);
-    out.member("name", entry != nullptr ? std::string_view(entry->name) : std::string_view("unknown"));
-    out.member("message", error.message).end_object();
-  }
+  for (const auto& error : report.errors) write_cause(out, error.status, error.message);
   out.end_array();
   write(out.key("warnings"), report.warnings);
   write(out.key("drift"), report.drift);

@@ -468,9 +468,7 @@ void write_json(JsonText& out, const ModelDescription& model) {
   } else {
     out.null();
   }
-  out.key("warnings").begin_array();
-  for (const auto& warning : model.warnings) out.text(warning);
-  out.end_array();
+  out.member("warnings", model.warnings);
 }
 
 Result<Request> with_defaults(Request request, const ModelDescription& model) {

@@ -19,8 +19,14 @@ namespace {
 
 constexpr int default_compression = 6;  // zlib's own default, spelled out: Z_DEFAULT_COMPRESSION may move.
 
+/// What libpng had to say of one run.
+struct Complaint {
+  bool out_of_memory = false;
+  char message[256] = {};
+};
+
 /// One encoding. It is owned outside of the frames that a longjmp of libpng's leaves, so no destructor is jumped over.
-struct Encoding {
+struct Encoding : Complaint {
   const Image* image = nullptr;
   bool opaque = false;
   int compression = default_compression;
@@ -29,16 +35,14 @@ struct Encoding {
   std::string text;  // In the chunk's own encoding.
 
   std::vector<std::uint8_t> bytes;
-  bool out_of_memory = false;
-  char message[256] = {};
 };
 
 extern "C" {
 
 // libpng's default handlers print to stderr, which is the host's. Both may run before png_create_write_struct returns.
 [[noreturn]] void on_png_error(png_structp png, png_const_charp message) {
-  auto* encoding = static_cast<Encoding*>(png_get_error_ptr(png));
-  std::strncpy(encoding->message, message == nullptr ? "" : message, sizeof encoding->message - 1);
+  auto* complaint = static_cast<Complaint*>(png_get_error_ptr(png));
+  std::strncpy(complaint->message, message == nullptr ? "" : message, sizeof complaint->message - 1);
   png_longjmp(png, 1);
 }
 
@@ -61,7 +65,8 @@ void on_png_flush(png_structp) {}
 /// Everything between setjmp and a possible longjmp. Only trivial locals live here, and none changes after setjmp, so
 /// that the jump is defined (C++ [csetjmp.syn], C11 7.13.2.1).
 bool run_libpng(Encoding* encoding) noexcept {
-  png_struct* const png = png_create_write_struct(PNG_LIBPNG_VER_STRING, encoding, on_png_error, on_png_warning);
+  png_struct* const png =
+      png_create_write_struct(PNG_LIBPNG_VER_STRING, static_cast<Complaint*>(encoding), on_png_error, on_png_warning);
   if (png == nullptr) {
     encoding->out_of_memory = encoding->message[0] == '\0';  // Else: another libpng than that of the headers was found.
     return false;
@@ -118,23 +123,15 @@ bool run_libpng(Encoding* encoding) noexcept {
 }
 
 /// One decoding; as Encoding.
-struct Decoding {
+struct Decoding : Complaint {
   std::span<const std::byte> bytes;
   std::size_t read = 0;
   Image image;
   std::vector<png_bytep> rows;
   bool too_large = false;
-  bool out_of_memory = false;
-  char message[256] = {};
 };
 
 extern "C" {
-
-[[noreturn]] void on_png_read_error(png_structp png, png_const_charp message) {
-  auto* decoding = static_cast<Decoding*>(png_get_error_ptr(png));
-  std::strncpy(decoding->message, message == nullptr ? "" : message, sizeof decoding->message - 1);
-  png_longjmp(png, 1);
-}
 
 void on_png_read(png_structp png, png_bytep into, std::size_t count) {
   auto* decoding = static_cast<Decoding*>(png_get_io_ptr(png));
@@ -164,7 +161,8 @@ bool make_room(Decoding* decoding, png_uint_32 width, png_uint_32 height) noexce
 
 /// As run_libpng.
 bool run_libpng(Decoding* decoding) noexcept {
-  png_struct* const png = png_create_read_struct(PNG_LIBPNG_VER_STRING, decoding, on_png_read_error, on_png_warning);
+  png_struct* const png =
+      png_create_read_struct(PNG_LIBPNG_VER_STRING, static_cast<Complaint*>(decoding), on_png_error, on_png_warning);
   if (png == nullptr) {
     decoding->out_of_memory = decoding->message[0] == '\0';
     return false;

@@ -67,23 +67,23 @@ Result<std::vector<float>> copied_latents(const RequestDraft& draft) {
   return values;
 }
 
-/// A LoRA's name or path, by the rules of a model's.
-Result<std::string> check_lora_name(std::string_view field, std::string_view name, bool allow_paths) {
-  if (name.empty()) return invalid(fmt::format("{} is empty; it must name a LoRA", field));
-  GF_TRYV(check_text(field, name, max_model_bytes));
-  if (name.front() == '/') {
-    if (allow_paths) return std::string(name);
+/// A name of one folder, so that it cannot lead out of the folders that it is looked for in; or a path, where that is
+/// allowed. The copy is the answer.
+Result<std::string> check_reference(std::string_view field, std::string_view reference, bool allow_paths) {
+  GF_TRYV(check_text(field, reference, max_model_bytes));
+  if (reference.front() == '/') {
+    if (allow_paths) return std::string(reference);
     return Error{
         Status::unauthorised,
         fmt::format("{} is the path {}; the engine takes names only, unless its option allow_model_paths is set", field,
-                    shown(name)),
+                    shown(reference)),
         {}};
   }
-  if (name == "." || name == ".." || name.find_first_of("/\\") != std::string_view::npos) {
-    return invalid(
-        fmt::format("{} is {}; it must be a name without \"/\" and \"\\\", or an absolute path", field, shown(name)));
+  if (reference == "." || reference == ".." || reference.find_first_of("/\\") != std::string_view::npos) {
+    return invalid(fmt::format("{} is {}; it must be a name without \"/\" and \"\\\", or an absolute path", field,
+                               shown(reference)));
   }
-  return std::string(name);
+  return std::string(reference);
 }
 
 Result<void> add_lora(std::string_view field, std::string_view name, double scale, bool allow_paths,
@@ -92,7 +92,8 @@ Result<void> add_lora(std::string_view field, std::string_view name, double scal
     return invalid(fmt::format("the scale of {} {} is {}; it must be -10 to 10", field, shown(name), scale));
   }
   if (loras.size() == max_loras) return invalid(fmt::format("more than {} LoRA files are asked for", max_loras));
-  GF_TRY(auto checked, check_lora_name(field, name, allow_paths));
+  if (name.empty()) return invalid(fmt::format("{} is empty; it must name a LoRA", field));
+  GF_TRY(auto checked, check_reference(field, name, allow_paths));
   loras.push_back({std::move(checked), scale, {}});
   return success();
 }
@@ -172,23 +173,7 @@ Result<void> take_images(const RequestDraft& draft, Request& request) {
 
 Result<std::string> check_model_reference(std::optional<std::string_view> model, bool allow_model_paths) {
   if (!model || model->empty()) return invalid("model is not set; it must name a model");
-  GF_TRYV(check_text("model", *model, max_model_bytes));
-  if (model->front() == '/') {
-    if (!allow_model_paths) {
-      return Error{Status::unauthorised,
-                   fmt::format("model is the path {}; the engine takes names only, unless its option allow_model_paths "
-                               "is set",
-                               shown(*model)),
-                   {}};
-    }
-    return std::string(*model);
-  }
-  // A name is one folder's, so that it cannot lead out of the model folders.
-  if (*model == "." || *model == ".." || model->find_first_of("/\\") != std::string_view::npos) {
-    return invalid(
-        fmt::format("model is {}; it must be a name without \"/\" and \"\\\", or an absolute path", shown(*model)));
-  }
-  return std::string(*model);
+  return check_reference("model", *model, allow_model_paths);
 }
 
 Result<Request> make_request(const RequestDraft& draft, bool allow_model_paths, std::uint64_t random) {

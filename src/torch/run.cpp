@@ -62,10 +62,10 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
 
   const std::vector<std::int64_t> shape = {1, model.unet().config().in_channels, opts.height / factor,
                                            opts.width / factor};
+  // diffusers draws the encoded picture's sample before the noise.
+  if (opts.image.defined() && !opts.vae_noise.defined()) run->options_.vae_noise = run->generator_.draw(shape);
   auto latents = opts.initial_latents;
   if (!latents.defined()) {
-    // diffusers draws the encoded picture's sample before the noise.
-    if (opts.image.defined() && !opts.vae_noise.defined()) run->options_.vae_noise = run->generator_.draw(shape);
     latents = run->generator_.draw(shape);
   } else if (latents.sizes() != at::IntArrayRef(shape)) {
     return Error{Status::invalid_argument,
@@ -127,9 +127,8 @@ Result<void> Run::begin_from_image(const at::Tensor& noise) {
   done_ = sampler_->first_call(static_cast<std::size_t>(opts.steps - steps_done));
 
   GF_TRY(const auto encoded, model_.encode_image(opts.image));
-  const auto sample_noise = opts.vae_noise.defined() ? opts.vae_noise : generator_.draw(latents_.sizes());
   const auto deviation = (encoded.log_variance * 0.5).exp();
-  const auto clean = (encoded.mean + deviation * sample_noise) * model_.vae().config().scaling_factor;
+  const auto clean = (encoded.mean + deviation * opts.vae_noise) * model_.vae().config().scaling_factor;
   // Painting all of it anew at full strength begins with nothing but noise, as text to image does.
   const bool from_noise = opts.mask.defined() && opts.strength == 1;
   if (!from_noise) latents_ = sampler_->add_noise(clean, noise, done_);

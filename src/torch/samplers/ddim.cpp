@@ -8,31 +8,18 @@ class Ddim final : public TimestepSampler {
  public:
   Ddim(const SamplerOptions& options, std::vector<std::int64_t> timesteps)
       // diffusers ends at a clean level unless the config says otherwise.
-      : TimestepSampler(options, std::move(timesteps), options.config.alpha_to_one.value_or(true) ? 1 : -1),
+      : TimestepSampler(options, std::move(timesteps), options.config.alpha_to_one.value_or(true) ? 1 : -1,
+                        options.config.class_name == "DDIMScheduler"),
         stride_(options.config.train_timesteps / options.steps),
-        eta_(options.eta),
-        clip_(options.config.clip_sample.value_or(options.config.class_name == "DDIMScheduler")),
-        range_(options.config.clip_sample_range) {}
+        eta_(options.eta) {}
 
   at::Tensor step(const at::Tensor& latents, const at::Tensor& output, std::size_t call,
                   const NoiseSource& noise) override {
     const auto t = timestep(call);
     const auto now = alpha(t);
     const auto next = alpha(t - stride_);
-    auto clean = denoised(latents, output, t);
-    at::Tensor direction;
-    switch (prediction()) {
-      case Prediction::epsilon:
-        direction = output;
-        break;
-      case Prediction::v_prediction:
-        direction = output * std::sqrt(now) + latents * std::sqrt(1 - now);
-        break;
-      case Prediction::sample:
-        direction = (latents - clean * std::sqrt(now)) / std::sqrt(1 - now);
-        break;
-    }
-    if (clip_) clean = clean.clamp(-range_, range_);
+    const auto clean = denoised(latents, output, t);
+    const auto direction = noise_in(latents, output, t);
     // Equation 16 with eta as there.
     const auto deviation = eta_ * std::sqrt((1 - next) / (1 - now) * (1 - now / next));
     auto out = clean * std::sqrt(next) + direction * std::sqrt(1 - next - deviation * deviation);
@@ -43,8 +30,6 @@ class Ddim final : public TimestepSampler {
  private:
   std::int64_t stride_;
   double eta_;
-  bool clip_;
-  double range_;
 };
 
 }  // namespace

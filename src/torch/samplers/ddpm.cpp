@@ -9,9 +9,7 @@ namespace {
 class Ddpm final : public TimestepSampler {
  public:
   Ddpm(const SamplerOptions& options, std::vector<std::int64_t> timesteps)
-      : TimestepSampler(options, std::move(timesteps), 1),
-        clip_(options.config.clip_sample.value_or(options.config.class_name == "DDPMScheduler")),
-        range_(options.config.clip_sample_range),
+      : TimestepSampler(options, std::move(timesteps), 1, options.config.class_name == "DDPMScheduler"),
         large_variance_(options.config.large_variance) {}
 
   // Formulas 6 and 7.
@@ -21,8 +19,7 @@ class Ddpm final : public TimestepSampler {
     const auto now = alpha(t);
     const auto next = alpha(call + 1 < calls() ? timestep(call + 1) : -1);
     const auto beta = 1 - now / next;
-    auto clean = denoised(latents, output, t);
-    if (clip_) clean = clean.clamp(-range_, range_);
+    const auto clean = denoised(latents, output, t);
     auto out =
         clean * (std::sqrt(next) * beta / (1 - now)) + latents * (std::sqrt(now / next) * (1 - next) / (1 - now));
     if (t > 0) {
@@ -33,8 +30,6 @@ class Ddpm final : public TimestepSampler {
   }
 
  private:
-  bool clip_;
-  double range_;
   bool large_variance_;
 };
 

@@ -47,11 +47,10 @@ MadeSampler make_dpmpp_sde(const SamplerOptions& options) {
   const auto trained = trained_noise(options.config, true);
   GF_TRY(const auto single, noise_levels(options.config, trained, options.steps, rules));
   NoiseLevels levels;
-  std::vector<double> timesteps;
   const auto count = single.timesteps.size();
+  levels.sigmas = doubled(single.sigmas, count);
+  std::vector<double> timesteps;
   for (std::size_t i = 0; i < count; ++i) {
-    levels.sigmas.push_back(single.sigmas[i]);
-    if (i > 0) levels.sigmas.push_back(single.sigmas[i]);
     timesteps.push_back(single.timesteps[i]);
     if (i + 1 < count) {
       timesteps.push_back(timestep_of(std::sqrt(single.sigmas[i] * single.sigmas[i + 1]), trained.log_sigmas));

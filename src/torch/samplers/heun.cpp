@@ -6,17 +6,6 @@ namespace {
 
 constexpr LevelRules rules{};
 
-/// The first once, those between twice: two calls a step, but for the last, which ends at 0.
-template <class Values>
-Values doubled(const Values& values, std::size_t count) {
-  Values out;
-  for (std::size_t i = 0; i < count; ++i) {
-    out.push_back(values[i]);
-    if (i > 0) out.push_back(values[i]);
-  }
-  return out;
-}
-
 class Heun final : public SigmaSampler {
  public:
   Heun(const SamplerOptions& options, const NoiseLevels& levels, std::vector<double> timesteps)

@@ -10,31 +10,26 @@ class Lcm final : public TimestepSampler {
  public:
   Lcm(const SamplerOptions& options, std::vector<std::int64_t> timesteps)
       : TimestepSampler(options, std::move(timesteps), options.config.alpha_to_one.value_or(true) ? 1 : -1),
-        scaling_(options.config.timestep_scaling),
-        clip_(options.config.clip_sample.value_or(false)),
-        range_(options.config.clip_sample_range) {}
+        scaling_(options.config.timestep_scaling) {}
 
   at::Tensor step(const at::Tensor& latents, const at::Tensor& output, std::size_t call,
                   const NoiseSource& noise) override {
     const auto t = timestep(call);
-    auto clean = denoised(latents, output, t);
-    if (clip_) clean = clean.clamp(-range_, range_);
+    const auto clean = denoised(latents, output, t);
     // The boundary condition of consistency models (Song et al. 2023), with the data's deviation taken as 0.5.
     constexpr double data = 0.5;
     const auto scaled = static_cast<double>(t) * scaling_;
     const auto keep = data * data / (scaled * scaled + data * data);
     const auto gain = scaled / std::sqrt(scaled * scaled + data * data);
-    const auto denoised = clean * gain + latents * keep;
-    if (call + 1 == calls()) return denoised;
+    const auto consistent = clean * gain + latents * keep;
+    if (call + 1 == calls()) return consistent;
     const auto now = alpha(t);
     const auto next = alpha(timestep(call + 1));
-    return denoised * std::sqrt(next) + noise(std::sqrt(1 / now - 1), std::sqrt(1 / next - 1)) * std::sqrt(1 - next);
+    return consistent * std::sqrt(next) + noise(std::sqrt(1 / now - 1), std::sqrt(1 / next - 1)) * std::sqrt(1 - next);
   }
 
  private:
   double scaling_;
-  bool clip_;
-  double range_;
 };
 
 }  // namespace

@@ -88,12 +88,11 @@ class Pndm final : public TimestepSampler {
   }
 
   // Equation 11.
-  at::Tensor moved(const at::Tensor& latents, at::Tensor output, std::int64_t t, std::int64_t to) const {
+  at::Tensor moved(const at::Tensor& latents, const at::Tensor& output, std::int64_t t, std::int64_t to) const {
     const auto now = alpha(t);
     const auto next = alpha(to);
-    if (prediction() == Prediction::v_prediction) output = output * std::sqrt(now) + latents * std::sqrt(1 - now);
     const auto divisor = now * std::sqrt(1 - next) + std::sqrt(now * (1 - now) * next);
-    return latents * std::sqrt(next / now) - output * ((next - now) / divisor);
+    return latents * std::sqrt(next / now) - noise_in(latents, output, t) * ((next - now) / divisor);
   }
 
   std::int64_t stride_;

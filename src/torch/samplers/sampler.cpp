@@ -117,11 +117,14 @@ void MultistepSampler::remember(at::Tensor output, std::size_t kept) {
   outputs_.push_back(std::move(output));
 }
 
-TimestepSampler::TimestepSampler(const SamplerOptions& options, std::vector<std::int64_t> timesteps, double final_alpha)
+TimestepSampler::TimestepSampler(const SamplerOptions& options, std::vector<std::int64_t> timesteps, double final_alpha,
+                                 bool clips)
     : prediction_(options.config.prediction),
       whole_(std::move(timesteps)),
       alphas_(trained_noise(options.config, false).alphas),
-      final_alpha_(final_alpha < 0 ? alphas_.front() : final_alpha) {
+      final_alpha_(final_alpha < 0 ? alphas_.front() : final_alpha),
+      clips_(options.config.clip_sample.value_or(clips)),
+      clip_range_(options.config.clip_sample_range) {
   for (const auto t : whole_) timesteps_.push_back(static_cast<float>(t));
 }
 
@@ -132,15 +135,37 @@ at::Tensor TimestepSampler::add_noise(const at::Tensor& clean, const at::Tensor&
 
 at::Tensor TimestepSampler::denoised(const at::Tensor& latents, const at::Tensor& output, std::int64_t timestep) const {
   const auto signal = alpha(timestep);
+  auto clean = output;
   switch (prediction_) {
     case Prediction::epsilon:
-      return (latents - output * std::sqrt(1 - signal)).div_(std::sqrt(signal));
+      clean = (latents - output * std::sqrt(1 - signal)).div_(std::sqrt(signal));
+      break;
     case Prediction::v_prediction:
-      return latents * std::sqrt(signal) - output * std::sqrt(1 - signal);
+      clean = latents * std::sqrt(signal) - output * std::sqrt(1 - signal);
+      break;
     case Prediction::sample:
       break;
   }
+  return clips_ ? clean.clamp(-clip_range_, clip_range_) : clean;
+}
+
+at::Tensor TimestepSampler::noise_in(const at::Tensor& latents, const at::Tensor& output, std::int64_t timestep) const {
+  const auto signal = alpha(timestep);
+  switch (prediction_) {
+    case Prediction::epsilon:
+      break;
+    case Prediction::v_prediction:
+      return output * std::sqrt(signal) + latents * std::sqrt(1 - signal);
+    case Prediction::sample:
+      return (latents - output * std::sqrt(signal)) / std::sqrt(1 - signal);
+  }
   return output;
+}
+
+std::vector<double> doubled(const std::vector<double>& values, std::size_t count) {
+  std::vector<double> out;
+  for (std::size_t i = 0; i < count; ++i) out.insert(out.end(), i == 0 ? 1 : 2, values[i]);
+  return out;
 }
 
 Result<std::unique_ptr<Sampler>> make_sampler(std::string_view name, const SamplerOptions& options) {

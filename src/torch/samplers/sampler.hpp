@@ -122,22 +122,31 @@ class TimestepSampler : public Sampler {
   at::Tensor add_noise(const at::Tensor& clean, const at::Tensor& noise, std::size_t call) const override;
 
  protected:
-  TimestepSampler(const SamplerOptions& options, std::vector<std::int64_t> timesteps, double final_alpha);
+  /// `clips`: whether a predicted picture is clamped where the config does not say.
+  TimestepSampler(const SamplerOptions& options, std::vector<std::int64_t> timesteps, double final_alpha,
+                  bool clips = false);
 
   std::int64_t timestep(std::size_t call) const { return whole_[call]; }
   /// Cumulative alpha of a trained timestep; of a negative one the final alpha.
   double alpha(std::int64_t timestep) const {
     return timestep < 0 ? final_alpha_ : alphas_[static_cast<std::size_t>(timestep)];
   }
+  /// The clean latents that the output stands for, clamped where the sampler does that.
   at::Tensor denoised(const at::Tensor& latents, const at::Tensor& output, std::int64_t timestep) const;
-  Prediction prediction() const { return prediction_; }
+  /// The noise that the output stands for.
+  at::Tensor noise_in(const at::Tensor& latents, const at::Tensor& output, std::int64_t timestep) const;
 
  private:
   Prediction prediction_;
   std::vector<std::int64_t> whole_;
   std::vector<float> alphas_;
   double final_alpha_;
+  bool clips_;
+  double clip_range_;
 };
+
+/// The first value once, those after it twice: of samplers that make two calls a step, but for the last.
+std::vector<double> doubled(const std::vector<double>& values, std::size_t count);
 
 /// `name` is canonical, as in pipeline/samplers.cpp. Errors: unsupported; invalid_argument and not_finite as
 /// noise_levels gives them.

@@ -11,6 +11,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <vector>
 
 using gf::JsonText;
 
@@ -26,10 +27,11 @@ TEST_CASE("a member is written as its type has it, and null where there is nothi
   JsonText out;
   out.begin_object().member("t", "x").member("b", false).member("u", std::uint8_t{200}).member("i", std::int16_t{-3});
   out.member("d", 7.0).member("f", 0.1F).member("none", std::optional<std::string>());
+  out.member("list", std::vector<std::string>{"p", "q"});
   out.member("some", std::optional<std::string>("y")).text_or_null("e", "").text_or_null("g", "z").end_object();
   CHECK(
       out.str() ==
-      R"({"t":"x","b":false,"u":200,"i":-3,"d":7.0,"f":0.10000000149011612,"none":null,"some":"y","e":null,"g":"z"})");
+      R"({"t":"x","b":false,"u":200,"i":-3,"d":7.0,"f":0.10000000149011612,"none":null,"list":["p","q"],"some":"y","e":null,"g":"z"})");
 }
 
 TEST_CASE("property: a finite number reads back as itself, and another is null") {
