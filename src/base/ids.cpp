@@ -1,5 +1,6 @@
 #include "base/ids.hpp"
 
+#include "base/mix.hpp"
 #include "base/utf8.hpp"
 
 #include <fmt/format.h>
@@ -32,11 +33,8 @@ std::uint64_t random_bits() noexcept {
   if (getrandom(&bits, sizeof bits, GRND_NONBLOCK) == sizeof bits) return bits;
   static std::atomic<std::uint64_t> counter{0};
   const auto now = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-  // The finaliser of SplitMix64 (Steele, Lea and Flood 2014) spreads what little there is.
-  std::uint64_t mixed = now ^ reinterpret_cast<std::uintptr_t>(&bits) ^ (counter.fetch_add(1) * 0x9E3779B97F4A7C15u);
-  mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
-  mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
-  return mixed ^ (mixed >> 31);
+  // What little there is, spread.
+  return split_mix(now ^ reinterpret_cast<std::uintptr_t>(&bits) ^ (counter.fetch_add(1) * split_mix_step));
 }
 
 std::string to_text(const JobId& id) { return fmt::format("{:016x}{:016x}", id.high, id.low); }

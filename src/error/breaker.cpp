@@ -1,6 +1,7 @@
 #include "error/breaker.hpp"
 
 #include "base/json_text.hpp"
+#include "base/mix.hpp"
 
 #include <fmt/format.h>
 
@@ -69,14 +70,6 @@ void bump(std::atomic<std::uint64_t>& counter, bool alone) noexcept {
   } else {
     counter.fetch_add(1, relaxed);
   }
-}
-
-/// SplitMix64's output function (Steele, Lea and Flood 2014).
-std::uint64_t mixed(std::uint64_t z) {
-  z += 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
 }
 
 std::int64_t saturated_add(std::int64_t a, std::int64_t b) {
@@ -544,7 +537,8 @@ void CircuitBreaker::judge(std::uint32_t generation, std::int64_t now_us, std::i
 
 std::uint64_t CircuitBreaker::open_until_ms(std::uint32_t generation, std::int64_t now_us,
                                             std::int64_t retry_after_us) const noexcept {
-  const auto draw = static_cast<double>(mixed(options_.jitter_seed * 0x9E3779B97F4A7C15u + generation) >> 11) * 0x1p-53;
+  const auto draw =
+      static_cast<double>(split_mix((options_.jitter_seed + 1) * split_mix_step + generation) >> 11) * 0x1p-53;
   const auto own_us =
       options_.open_us + static_cast<std::int64_t>(static_cast<double>(options_.open_us) * options_.jitter * draw);
   const auto asked_us = std::min(retry_after_us, options_.max_open_us);

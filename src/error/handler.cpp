@@ -1,5 +1,8 @@
 #include "error/handler.hpp"
 
+#include "base/backoff.hpp"
+#include "base/mix.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,15 +15,6 @@ namespace {
 
 constexpr auto relaxed = std::memory_order_relaxed;
 constexpr std::int64_t whole_retry = 1000;
-
-/// SplitMix64's output function (Steele, Lea and Flood 2014): one draw a number, so that threads need no shared state
-/// but a counter.
-std::uint64_t mixed(std::uint64_t z) {
-  z += 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
 
 RecoveryStep built_in(Recovery wanted_a, Recovery wanted_b, const Error& error) {
   const auto* entry = find_status(static_cast<std::int32_t>(error.status));
@@ -100,11 +94,10 @@ std::vector<std::shared_ptr<ErrorHandler::Entry>> ErrorHandler::asked_for(Status
 }
 
 std::int64_t ErrorHandler::backoff_us(const RetryLimits& limits, std::uint32_t failures) {
-  auto bound = std::max<std::int64_t>(limits.base_us, 1);
-  for (std::uint32_t turn = 1; turn < failures && bound < limits.cap_us; ++turn)
-    bound = bound > INT64_MAX / 2 ? INT64_MAX : bound * 2;
-  bound = std::min(bound, std::max(limits.cap_us, limits.base_us));
-  const auto draw = mixed(options_.jitter_seed * 0x9E3779B97F4A7C15u + draws_.fetch_add(1, relaxed));
+  const auto base = std::max<std::int64_t>(limits.base_us, 1);
+  const auto bound = backoff_bound_us(base, std::max(limits.cap_us, base), failures);
+  // One draw a number, so that threads need no shared state but a counter.
+  const auto draw = split_mix((options_.jitter_seed + 1) * split_mix_step + draws_.fetch_add(1, relaxed));
   if (bound == INT64_MAX) return static_cast<std::int64_t>(draw >> 1);
   return static_cast<std::int64_t>(draw % (static_cast<std::uint64_t>(bound) + 1));
 }

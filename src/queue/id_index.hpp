@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/ids.hpp"
+#include "base/mix.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -66,12 +67,8 @@ class IdIndex {
   };
 
   static std::uint32_t hash_of(const JobId& id) {
-    // Ids of one maker differ in time and random bits; hosts may bring ids that differ in any. The finaliser of
-    // SplitMix64 (Steele, Lea and Flood 2014).
-    auto mixed = id.low ^ (id.high * 0x9E3779B97F4A7C15u);
-    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
-    return static_cast<std::uint32_t>(mixed ^ (mixed >> 31));
+    // Ids of one maker differ in time and random bits; hosts may bring ids that differ in any.
+    return static_cast<std::uint32_t>(split_mix(id.low ^ (id.high * split_mix_step)));
   }
   std::size_t home(std::uint32_t hash) const { return hash & (places_.size() - 1); }
   void put(const Place& place) {

@@ -1,5 +1,7 @@
 #include "queue/memory_queue.hpp"
 
+#include "base/mix.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,13 +17,6 @@ namespace {
 
 constexpr std::uint32_t sweep_budget = 64;   // Of one call that does something else as well.
 constexpr std::uint32_t bulk_budget = 1000;  // Of a call on many jobs.
-constexpr std::int64_t year_us = 365LL * 24 * 3600 * 1'000'000;
-
-Error shutting_down() { return Error{Status::shutting_down, "the queue is closed", {}}; }
-
-Error unknown(const JobId& id) {
-  return Error{Status::not_found, fmt::format("job {} is not in the queue", to_text(id)), {}};
-}
 
 Result<std::uint32_t> parse_cursor(const std::string& cursor) {
   std::uint32_t slot = 0;
@@ -29,7 +24,7 @@ Result<std::uint32_t> parse_cursor(const std::string& cursor) {
   const auto* end = cursor.data() + cursor.size();
   const auto [at, error] = std::from_chars(cursor.data(), end, slot);
   if (error != std::errc() || at != end) {
-    return Error{Status::invalid_argument, "the cursor is none that this queue gave", {}};
+    return foreign_cursor();
   }
   return slot;
 }
@@ -156,12 +151,8 @@ MemoryQueue::MemoryQueue(MemoryQueueOptions options)
 MemoryQueue::~MemoryQueue() = default;
 
 std::uint64_t MemoryQueue::random() {
-  // SplitMix64 (Steele, Lea and Flood 2014): ids and jitter need no secrecy, and a system call each would cost more
-  // than the rest of an enqueue.
-  auto mixed = random_state_ += 0x9E3779B97F4A7C15u;
-  mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
-  mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
-  return mixed ^ (mixed >> 31);
+  // Ids and jitter need no secrecy, and a system call each would cost more than the rest of an enqueue.
+  return split_mix(random_state_ += split_mix_step);
 }
 
 // ---- Slots and lists ------------------------------------------------------------------------------------------------
@@ -234,7 +225,7 @@ void MemoryQueue::wait(std::unique_lock<std::mutex>& lock, std::condition_variab
     changed.wait(lock);
     return;
   }
-  const auto left_us = std::clamp<std::int64_t>(*until_us - now_us(), 0, year_us);
+  const auto left_us = std::clamp<std::int64_t>(*until_us - now_us(), 0, longest_timeout_us);
   changed.wait_until(lock, std::chrono::steady_clock::now() + std::chrono::microseconds(left_us));
 }
 
@@ -350,7 +341,7 @@ Result<void> MemoryQueue::make_room(const NewJob& job, std::int64_t now) {
 
 Result<Enqueued> MemoryQueue::admit(NewJob& job, std::unique_ptr<char[]>& blob, std::uint32_t blob_bytes,
                                     std::int64_t now) {
-  if (closed_) return shutting_down();
+  if (closed_) return queue_is_closed();
   const auto& wish = job.idempotency;
   if (!wish.key.empty()) {
     if (const auto key = keys_.find(wish.key); key != Names::none) {
@@ -462,9 +453,7 @@ Result<Enqueued> MemoryQueue::admit(NewJob& job, std::unique_ptr<char[]>& blob, 
 }
 
 Result<Enqueued> MemoryQueue::enqueue(NewJob job, std::int64_t timeout_us) {
-  if (timeout_us < 0) {
-    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
-  }
+  GF_TRYV(check_timeout(timeout_us));
   std::optional<std::int64_t> until_us;
   std::unique_ptr<char[]> blob;
   std::uint32_t blob_bytes = 0;
@@ -489,7 +478,7 @@ Result<Enqueued> MemoryQueue::enqueue(NewJob job, std::int64_t timeout_us) {
     sweep_some(now, sweep_budget);
     auto admitted = admit(job, blob, blob_bytes, now);
     if (admitted || admitted.error().status != Status::queue_full) return admitted;
-    if (!until_us) until_us = now + std::min(timeout_us, year_us);
+    if (!until_us) until_us = now + std::min(timeout_us, longest_timeout_us);
     if (*until_us <= now) {
       ++totals_.rejected;
       return admitted;
@@ -596,7 +585,7 @@ std::uint32_t MemoryQueue::take(std::int64_t now, std::int64_t lease_us, std::ui
   ++node.takes;
   node.started_us = now;
   timers_.push(now + lease_us, slot, timer_place());
-  if (timers_.top().slot == slot && lease_us < year_us) wake_one();
+  if (timers_.top().slot == slot && lease_us < longest_timeout_us) wake_one();
   if (node.worker != none && workers_.let_go(node.worker)) workers_.forget(node.worker);
   node.worker = worker;
   if (worker != none) workers_.hold_again(worker);
@@ -629,22 +618,13 @@ Lease MemoryQueue::lease_of(std::uint32_t slot, std::int64_t expires_us) const {
 
 template <class Got>
 Result<void> MemoryQueue::reserve_with(const ReserveRequest& request, Got&& got) {
-  if (request.count < 1 || request.count > 1000) {
-    return Error{Status::invalid_argument, fmt::format("count is {}; it must be 1 to 1000", request.count), {}};
-  }
-  if (request.lease_us < 0 || request.lease_us > max_delay_us || (request.timeout_us && *request.timeout_us < 0)) {
-    return Error{Status::invalid_argument,
-                 fmt::format("lease_us is {}, and must be 0 to {}; a timeout must be at least 0", request.lease_us,
-                             max_delay_us),
-                 {}};
-  }
-  GF_TRYV(check_name("worker", request.worker, true));
+  GF_TRYV(check(request));
   std::unique_lock lock(mutex_);
   auto now = now_us();
   std::optional<std::int64_t> until_us;
-  if (request.timeout_us) until_us = now + std::min(*request.timeout_us, year_us);
+  if (request.timeout_us) until_us = now + std::min(*request.timeout_us, longest_timeout_us);
   for (;;) {
-    if (closed_) return shutting_down();
+    if (closed_) return queue_is_closed();
     const bool more = sweep_some(now, sweep_budget);
     if (!paused_ && lanes_.any(now)) {
       const auto lease_us = request.lease_us == 0 ? options_.lease_us : request.lease_us;
@@ -1074,7 +1054,7 @@ Result<CancelOutcome> MemoryQueue::cancel(const JobId& id) {
   const auto now = now_us();
   sweep_some(now, sweep_budget);
   const auto slot = index_.find(id, id_of());
-  if (slot == none) return unknown(id);
+  if (slot == none) return unknown_job(id);
   auto& node = nodes_[slot];
   if (is_over(node.state)) {
     return Error{Status::wrong_state, fmt::format("job {} is {}", to_text(id), name_of(node.state)), {}};
@@ -1157,7 +1137,7 @@ Result<JobRecord> MemoryQueue::get(const JobId& id) {
   const std::lock_guard lock(mutex_);
   sweep_some(now_us(), sweep_budget);
   const auto slot = index_.find(id, id_of());
-  if (slot == none) return unknown(id);
+  if (slot == none) return unknown_job(id);
   return record_of(slot, true);
 }
 
@@ -1184,56 +1164,58 @@ bool MemoryQueue::fits(const Node& node, const JobFilter& filter, std::int64_t n
   return true;
 }
 
-Result<JobPage> MemoryQueue::list(const JobFilter& filter, const std::string& cursor, std::uint32_t limit) {
-  if (limit < 1 || limit > 1000) {
-    return Error{Status::invalid_argument, fmt::format("limit is {}; it must be 1 to 1000", limit), {}};
+/// Shows `visit` the slots from `slot` on that fit, until it says that it takes no more or `places` were looked at. The
+/// cursor of what was not looked at, or "".
+template <class Visit>
+std::string MemoryQueue::walk(std::uint32_t slot, std::uint32_t places, const JobFilter& filter, std::int64_t now,
+                              Visit&& visit) {
+  bool goes_on = true;
+  for (std::uint32_t seen = 0; slot < node_count_; ++slot, ++seen) {
+    if (seen >= places || !goes_on) return fmt::format("{}", slot);
+    if (fits(nodes_[slot], filter, now)) goes_on = visit(slot);
   }
-  GF_TRY(auto slot, parse_cursor(cursor));
+  return {};
+}
+
+Result<JobPage> MemoryQueue::list(const JobFilter& filter, const std::string& cursor, std::uint32_t limit) {
+  GF_TRYV(check_page(limit));
+  GF_TRY(const auto slot, parse_cursor(cursor));
   JobPage page;
   const std::lock_guard lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
-  for (std::uint32_t seen = 0; slot < node_count_; ++slot, ++seen) {
-    // Looking at empty places is cheap, but not without end.
-    if (seen >= 16 * bulk_budget || page.jobs.size() >= limit) {
-      page.cursor = fmt::format("{}", slot);
-      break;
-    }
-    if (fits(nodes_[slot], filter, now)) page.jobs.push_back(record_of(slot, false));
-  }
+  // Looking at empty places is cheap, but not without end.
+  page.cursor = walk(slot, 16 * bulk_budget, filter, now, [&](std::uint32_t found) {
+    page.jobs.push_back(record_of(found, false));
+    return page.jobs.size() < limit;
+  });
   return page;
 }
 
 Result<BulkOutcome> MemoryQueue::purge(const JobFilter& filter, const std::string& cursor) {
-  if (filter.state == JobState::running || static_cast<std::size_t>(filter.state) >= state_count) {
-    return Error{Status::unsupported, "running jobs are cancelled one by one, not purged", {}};
-  }
-  GF_TRY(auto slot, parse_cursor(cursor));
+  GF_TRYV(check_purge(filter));
+  GF_TRY(const auto slot, parse_cursor(cursor));
   BulkOutcome outcome;
   const std::lock_guard lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
-  for (std::uint32_t seen = 0; slot < node_count_; ++slot, ++seen) {
-    if (seen >= bulk_budget) {
-      outcome.cursor = fmt::format("{}", slot);
-      break;
-    }
-    auto& node = nodes_[slot];
-    if (!fits(node, filter, now)) continue;
+  outcome.cursor = walk(slot, bulk_budget, filter, now, [&](std::uint32_t found) {
+    auto& node = nodes_[found];
     ++outcome.changed;
     if (node.state == JobState::dead) {
-      remove_dead(slot, now, false);
+      remove_dead(found, now, false);
     } else if (is_over(node.state)) {
       const auto user = node.user;
-      unlink(slot, first_finished_, last_finished_);
+      unlink(found, first_finished_, last_finished_);
       --finished_;
-      free_node(slot);
+      free_node(found);
       let_user_go(user, now);
     } else {
-      disarm(slot);
-      end(slot, JobState::cancelled, now);
+      disarm(found);
+      end(found, JobState::cancelled, now);
     }
-  }
+    return true;
+  });
   return outcome;
 }
 
@@ -1260,34 +1242,26 @@ Result<void> MemoryQueue::requeue(const JobId& id) {
   const auto now = now_us();
   sweep_some(now, sweep_budget);
   const auto slot = index_.find(id, id_of());
-  if (slot == none) return unknown(id);
+  if (slot == none) return unknown_job(id);
   if (nodes_[slot].state != JobState::dead) {
-    return Error{Status::wrong_state,
-                 fmt::format("job {} is {}, and no dead letter", to_text(id), name_of(nodes_[slot].state)),
-                 {}};
+    return no_dead_letter(id, nodes_[slot].state);
   }
   revive(slot, now);
   return success();
 }
 
 Result<BulkOutcome> MemoryQueue::requeue_many(const JobFilter& filter, const std::string& cursor) {
-  if (filter.state != JobState::dead) {
-    return Error{Status::invalid_argument, "only dead letters are put back; filter.state must be dead", {}};
-  }
-  GF_TRY(auto slot, parse_cursor(cursor));
+  GF_TRYV(check_requeue(filter));
+  GF_TRY(const auto slot, parse_cursor(cursor));
   BulkOutcome outcome;
   const std::lock_guard lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
-  for (std::uint32_t seen = 0; slot < node_count_; ++slot, ++seen) {
-    if (seen >= bulk_budget) {
-      outcome.cursor = fmt::format("{}", slot);
-      break;
-    }
-    if (!fits(nodes_[slot], filter, now)) continue;
-    revive(slot, now);
+  outcome.cursor = walk(slot, bulk_budget, filter, now, [&](std::uint32_t found) {
+    revive(found, now);
     ++outcome.changed;
-  }
+    return true;
+  });
   return outcome;
 }
 
@@ -1301,13 +1275,11 @@ Result<void> MemoryQueue::set_paused(bool paused) {
 }
 
 Result<bool> MemoryQueue::drain(std::int64_t timeout_us) {
-  if (timeout_us < 0) {
-    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
-  }
+  GF_TRYV(check_timeout(timeout_us));
   std::unique_lock lock(mutex_);
   paused_ = true;
   auto now = now_us();
-  const auto until_us = now + std::min(timeout_us, year_us);
+  const auto until_us = now + std::min(timeout_us, longest_timeout_us);
   for (;;) {
     while (sweep_some(now, sweep_budget)) {
     }
@@ -1358,13 +1330,12 @@ Result<UserStatistics> MemoryQueue::user_statistics(const std::string& user) {
 }
 
 Result<EventPage> MemoryQueue::events(std::uint64_t after, std::uint32_t limit, std::int64_t timeout_us) {
-  if (timeout_us < 0) {
-    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
-  }
+  GF_TRYV(check_timeout(timeout_us));
   EventPage page;
   std::unique_lock lock(mutex_);
-  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(std::min(timeout_us, year_us));
-  if (ring_.empty()) return Error{Status::unsupported, "kept_events is 0: this queue makes no events", {}};
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::microseconds(std::min(timeout_us, longest_timeout_us));
+  if (ring_.empty()) return makes_no_events();
   ++watchers_;
   events_changed_.wait_until(lock, until, [&] { return closed_ || last_event_ > after; });
   --watchers_;

@@ -121,6 +121,8 @@ class MemoryQueue final : public Queue {
   void emit(EventType type, const Node& node, Status status, std::int64_t now);
   JobRecord record_of(std::uint32_t slot, bool with_payload) const;
   bool fits(const Node& node, const JobFilter& filter, std::int64_t now) const;
+  template <class Visit>
+  std::string walk(std::uint32_t slot, std::uint32_t places, const JobFilter& filter, std::int64_t now, Visit&& visit);
   std::string_view key_of(const Node& node) const;
   void link(std::uint32_t slot, std::uint32_t& first, std::uint32_t& last);
   void unlink(std::uint32_t slot, std::uint32_t& first, std::uint32_t& last);

@@ -113,6 +113,46 @@ Result<void> check(const QueueOptions& options) {
   return success();
 }
 
+Result<void> check(const ReserveRequest& request) {
+  GF_TRYV(check_count("count", request.count, 1, 1000));
+  if (request.lease_us < 0 || request.lease_us > max_delay_us || (request.timeout_us && *request.timeout_us < 0)) {
+    return invalid(fmt::format("lease_us is {}, and must be 0 to {}; a timeout must be at least 0", request.lease_us,
+                               max_delay_us));
+  }
+  return check_name("worker", request.worker, true);
+}
+
+Result<void> check_timeout(std::int64_t timeout_us) {
+  if (timeout_us >= 0) return success();
+  return invalid(fmt::format("timeout_us is {}; it must be at least 0", timeout_us));
+}
+
+Error queue_is_closed() { return {Status::shutting_down, "the queue is closed", {}}; }
+
+Error unknown_job(const JobId& id) {
+  return {Status::not_found, fmt::format("job {} is not in the queue", to_text(id)), {}};
+}
+
+Error no_dead_letter(const JobId& id, JobState state) {
+  return {Status::wrong_state, fmt::format("job {} is {}, and no dead letter", to_text(id), name_of(state)), {}};
+}
+
+Error foreign_cursor() { return invalid("the cursor is none that this queue gave"); }
+
+Error makes_no_events() { return {Status::unsupported, "kept_events is 0: this queue makes no events", {}}; }
+
+Result<void> check_page(std::uint32_t limit) { return check_count("limit", limit, 1, 1000); }
+
+Result<void> check_purge(const JobFilter& filter) {
+  if (filter.state != JobState::running && static_cast<std::size_t>(filter.state) < state_count) return success();
+  return Error{Status::unsupported, "running jobs are cancelled one by one, not purged", {}};
+}
+
+Result<void> check_requeue(const JobFilter& filter) {
+  if (filter.state == JobState::dead) return success();
+  return invalid("only dead letters are put back; filter.state must be dead");
+}
+
 Result<void> check(const NewJob& job, const QueueOptions& options) {
   if (static_cast<std::size_t>(job.priority) >= lane_count) {
     return invalid(fmt::format("priority is {}; it must be 0 to 2", static_cast<std::uint32_t>(job.priority)));

@@ -72,6 +72,12 @@ struct ReserveRequest {
   std::optional<std::int64_t> timeout_us = 0;  ///< Wait so long for a first job; nullopt: until close().
 };
 
+/// Errors: invalid_argument names the field.
+Result<void> check(const ReserveRequest& request);
+Result<void> check_timeout(std::int64_t timeout_us);
+/// As good as any longer time, and it overflows no clock: a year.
+inline constexpr std::int64_t longest_timeout_us = 365LL * 24 * 3600 * 1'000'000;
+
 struct Completion {
   LeaseKey key;
   JobResult result;
@@ -91,6 +97,17 @@ struct JobFilter {
   std::optional<std::int64_t> older_than_us =
       std::nullopt;  ///< In this state (waiting: since its enqueue) for longer than that.
 };
+
+// What every queue refuses alike, in the same words.
+Error queue_is_closed();
+Error unknown_job(const JobId& id);
+Error no_dead_letter(const JobId& id, JobState state);
+Error foreign_cursor();
+Error makes_no_events();
+Result<void> check_page(std::uint32_t limit);
+/// Whether purge() and requeue_many() take jobs of the filter's state.
+Result<void> check_purge(const JobFilter& filter);
+Result<void> check_requeue(const JobFilter& filter);
 
 /// Part of a list. Jobs that are there all the time are listed exactly once, others at most once.
 struct JobPage {

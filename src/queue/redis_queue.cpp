@@ -16,18 +16,13 @@ namespace {
 using redis::Repeat;
 using redis::Reply;
 
-constexpr std::int64_t year_us = 365LL * 24 * 3600 * 1'000'000;
 // How long an idle worker sleeps at most: 4 waits and 4 looks a minute.
 constexpr std::int64_t longest_sleep_us = 15'000'000;
 // Of a queue that is full, or drains: how often it is looked at again.
 constexpr std::int64_t poll_us = 20'000;
 
-Error shutting_down() { return Error{Status::shutting_down, "the queue is closed", {}}; }
 Error strange(std::string_view what) {
   return Error{Status::redis_error, fmt::format("the script {} gave what it never should", what), {}};
-}
-Error unknown(const JobId& id) {
-  return Error{Status::not_found, fmt::format("job {} is not in the queue", to_text(id)), {}};
 }
 Error lost(const LeaseKey& key) {
   return Error{Status::lease_lost, fmt::format("lease {} of job {} is over", key.fencing_token, to_text(key.id)), {}};
@@ -55,14 +50,31 @@ std::vector<std::string> tags_of(std::string_view blob) {
   return tags;
 }
 
-std::vector<std::string> filter_arguments(const JobFilter& filter) {
-  return {number(std::uint64_t{static_cast<std::uint32_t>(filter.state)}),
-          filter.user ? "1" : "0",
-          filter.user.value_or(""),
-          filter.tag ? "1" : "0",
-          filter.tag.value_or(""),
-          filter.status ? number(std::int64_t{static_cast<std::int32_t>(*filter.status)}) : "",
-          filter.older_than_us ? number(*filter.older_than_us) : ""};
+/// `front`, and the filter behind it.
+std::vector<std::string> filter_arguments(std::vector<std::string> front, const JobFilter& filter) {
+  front.push_back(number(std::uint64_t{static_cast<std::uint32_t>(filter.state)}));
+  front.push_back(filter.user ? "1" : "0");
+  front.push_back(filter.user.value_or(""));
+  front.push_back(filter.tag ? "1" : "0");
+  front.push_back(filter.tag.value_or(""));
+  front.push_back(filter.status ? number(std::int64_t{static_cast<std::int32_t>(*filter.status)}) : "");
+  front.push_back(filter.older_than_us ? number(*filter.older_than_us) : "");
+  return front;
+}
+
+/// A page's cursor and what is in it. A script refuses a cursor that it did not give as an argument that is none.
+Result<Reply> page_of(Result<Reply> reply, std::string_view what) {
+  if (!reply) {
+    if (reply.error().message.find("GFARG") != std::string::npos) return foreign_cursor();
+    return std::move(reply).as_failure();
+  }
+  if (reply.value().items.size() != 2) return strange(what);
+  return reply;
+}
+
+Result<BulkOutcome> bulk_of(Result<Reply> reply, std::string_view what) {
+  GF_TRY(const auto page, page_of(std::move(reply), what));
+  return BulkOutcome{static_cast<std::uint64_t>(page.items[1].number()), page.items[0].text};
 }
 
 Priority priority_of(const Reply& reply) {
@@ -295,7 +307,7 @@ std::vector<Result<Enqueued>> RedisQueue::enqueue_many(std::vector<NewJob> jobs)
   for (auto& job : jobs) {
     auto fine = check(job, of->options);
     if (closed_) {
-      answers.emplace_back(shutting_down());
+      answers.emplace_back(queue_is_closed());
       continue;
     }
     if (fine && job.attachment) {
@@ -334,16 +346,14 @@ std::vector<Result<Enqueued>> RedisQueue::enqueue_many(std::vector<NewJob> jobs)
 }
 
 Result<Enqueued> RedisQueue::enqueue(NewJob job, std::int64_t timeout_us) {
-  if (timeout_us < 0) {
-    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
-  }
+  GF_TRYV(check_timeout(timeout_us));
   if (timeout_us == 0) {
     std::vector<NewJob> one;
     one.push_back(std::move(job));
     return std::move(enqueue_many(std::move(one))[0]);
   }
   if (job.id.is_nil()) job.id = ids_.make(system_clock().unix_us(), random_bits());
-  const auto until_us = redis::Connection::now_us() + std::min(timeout_us, year_us);
+  const auto until_us = redis::Connection::now_us() + std::min(timeout_us, longest_timeout_us);
   for (;;) {
     std::vector<NewJob> one(1, job);
     auto answer = std::move(enqueue_many(std::move(one))[0]);
@@ -354,28 +364,19 @@ Result<Enqueued> RedisQueue::enqueue(NewJob job, std::int64_t timeout_us) {
         waiting_->call_blocking({"BLPOP", keys_[static_cast<std::size_t>(RedisKey::wake)] + ":none",
                                  fmt::format("{:.3f}", static_cast<double>(std::min(left_us, poll_us)) / 1e6)},
                                 poll_us);
-    if (!wait && wait.error().status == Status::shutting_down) return shutting_down();
+    if (!wait && wait.error().status == Status::shutting_down) return queue_is_closed();
   }
 }
 
 // ---- Reserve --------------------------------------------------------------------------------------------------------
 
 Result<std::vector<Lease>> RedisQueue::reserve(const ReserveRequest& request) {
-  if (request.count < 1 || request.count > 1000) {
-    return Error{Status::invalid_argument, fmt::format("count is {}; it must be 1 to 1000", request.count), {}};
-  }
-  if (request.lease_us < 0 || request.lease_us > max_delay_us || (request.timeout_us && *request.timeout_us < 0)) {
-    return Error{Status::invalid_argument,
-                 fmt::format("lease_us is {}, and must be 0 to {}; a timeout must be at least 0", request.lease_us,
-                             max_delay_us),
-                 {}};
-  }
-  GF_TRYV(check_name("worker", request.worker, true));
+  GF_TRYV(check(request));
   std::optional<std::int64_t> until_us;
-  if (request.timeout_us) until_us = redis::Connection::now_us() + std::min(*request.timeout_us, year_us);
+  if (request.timeout_us) until_us = redis::Connection::now_us() + std::min(*request.timeout_us, longest_timeout_us);
   const auto over = [&] { return until_us && redis::Connection::now_us() >= *until_us; };
   for (;;) {
-    if (closed_) return shutting_down();
+    if (closed_) return queue_is_closed();
     const auto of = setup();
     const auto lease_us = request.lease_us == 0 ? of->options.lease_us : request.lease_us;
     auto reply = run(*of, RedisScript::reserve,
@@ -419,7 +420,7 @@ Result<std::vector<Lease>> RedisQueue::reserve(const ReserveRequest& request) {
         waiting_->call_blocking({"BLPOP", keys_[static_cast<std::size_t>(RedisKey::wake)],
                                  fmt::format("{:.3f}", static_cast<double>((sleep_us + 999) / 1000) / 1e3)},
                                 sleep_us);
-    if (!wait && wait.error().status == Status::shutting_down) return shutting_down();
+    if (!wait && wait.error().status == Status::shutting_down) return queue_is_closed();
     if (!wait && !may_come_back(wait.error().status)) return wait.error();
   }
 }
@@ -550,63 +551,35 @@ Result<CancelOutcome> RedisQueue::cancel(const JobId& id) {
     return Error{
         Status::wrong_state, fmt::format("job {} is {}", to_text(id), name_of(state_of(reply.items.at(1)))), {}};
   }
-  return unknown(id);
+  return unknown_job(id);
 }
 
 Result<JobRecord> RedisQueue::get(const JobId& id) {
   const auto of = setup();
   GF_TRY(const auto reply, run(*of, RedisScript::get, {to_text(id)}, Repeat::safe));
-  if (reply.items.empty()) return unknown(id);
+  if (reply.items.empty()) return unknown_job(id);
   return record_of(reply);
 }
 
 Result<JobPage> RedisQueue::list(const JobFilter& filter, const std::string& cursor, std::uint32_t limit) {
-  if (limit < 1 || limit > 1000) {
-    return Error{Status::invalid_argument, fmt::format("limit is {}; it must be 1 to 1000", limit), {}};
-  }
+  GF_TRYV(check_page(limit));
   const auto of = setup();
-  std::vector<std::string> arguments = {cursor, number(std::uint64_t{limit})};
-  for (auto& argument : filter_arguments(filter)) arguments.push_back(std::move(argument));
-  auto reply = run(*of, RedisScript::list, std::move(arguments), Repeat::safe);
-  if (!reply) {
-    if (reply.error().message.find("GFARG") != std::string::npos) {
-      return Error{Status::invalid_argument, "the cursor is none that this queue gave", {}};
-    }
-    return std::move(reply).as_failure();
-  }
-  if (reply.value().items.size() != 2) return strange("list");
+  GF_TRY(const auto reply, page_of(run(*of, RedisScript::list,
+                                       filter_arguments({cursor, number(std::uint64_t{limit})}, filter), Repeat::safe),
+                                   "list"));
   JobPage page;
-  page.cursor = reply.value().items[0].text;
-  for (const auto& item : reply.value().items[1].items) {
+  page.cursor = reply.items[0].text;
+  for (const auto& item : reply.items[1].items) {
     GF_TRY(auto record, record_of(item));
     page.jobs.push_back(std::move(record));
   }
   return page;
 }
 
-namespace {
-
-Result<BulkOutcome> bulk_of(Result<Reply> reply, std::string_view what) {
-  if (!reply) {
-    if (reply.error().message.find("GFARG") != std::string::npos) {
-      return Error{Status::invalid_argument, "the cursor is none that this queue gave", {}};
-    }
-    return std::move(reply).as_failure();
-  }
-  if (reply.value().items.size() != 2) return strange(what);
-  return BulkOutcome{static_cast<std::uint64_t>(reply.value().items[1].number()), reply.value().items[0].text};
-}
-
-}  // namespace
-
 Result<BulkOutcome> RedisQueue::purge(const JobFilter& filter, const std::string& cursor) {
-  if (filter.state == JobState::running || static_cast<std::size_t>(filter.state) >= state_count) {
-    return Error{Status::unsupported, "running jobs are cancelled one by one, not purged", {}};
-  }
+  GF_TRYV(check_purge(filter));
   const auto of = setup();
-  std::vector<std::string> arguments = {cursor};
-  for (auto& argument : filter_arguments(filter)) arguments.push_back(std::move(argument));
-  return bulk_of(run(*of, RedisScript::purge, std::move(arguments), Repeat::no), "purge");
+  return bulk_of(run(*of, RedisScript::purge, filter_arguments({cursor}, filter), Repeat::no), "purge");
 }
 
 Result<void> RedisQueue::requeue(const JobId& id) {
@@ -614,20 +587,14 @@ Result<void> RedisQueue::requeue(const JobId& id) {
   GF_TRY(const auto reply, run(*of, RedisScript::requeue, {to_text(id)}, Repeat::no));
   if (reply.items.empty()) return strange("requeue");
   if (reply.items[0].text == "ok") return success();
-  if (reply.items[0].text == "unknown") return unknown(id);
-  return Error{Status::wrong_state,
-               fmt::format("job {} is {}, and no dead letter", to_text(id), name_of(state_of(reply.items.at(1)))),
-               {}};
+  if (reply.items[0].text == "unknown") return unknown_job(id);
+  return no_dead_letter(id, state_of(reply.items.at(1)));
 }
 
 Result<BulkOutcome> RedisQueue::requeue_many(const JobFilter& filter, const std::string& cursor) {
-  if (filter.state != JobState::dead) {
-    return Error{Status::invalid_argument, "only dead letters are put back; filter.state must be dead", {}};
-  }
+  GF_TRYV(check_requeue(filter));
   const auto of = setup();
-  std::vector<std::string> arguments = {cursor};
-  for (auto& argument : filter_arguments(filter)) arguments.push_back(std::move(argument));
-  return bulk_of(run(*of, RedisScript::requeue_many, std::move(arguments), Repeat::no), "requeue_many");
+  return bulk_of(run(*of, RedisScript::requeue_many, filter_arguments({cursor}, filter), Repeat::no), "requeue_many");
 }
 
 // ---- The queue as a whole -------------------------------------------------------------------------------------------
@@ -639,10 +606,8 @@ Result<void> RedisQueue::set_paused(bool paused) {
 }
 
 Result<bool> RedisQueue::drain(std::int64_t timeout_us) {
-  if (timeout_us < 0) {
-    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
-  }
-  const auto until_us = redis::Connection::now_us() + std::min(timeout_us, year_us);
+  GF_TRYV(check_timeout(timeout_us));
+  const auto until_us = redis::Connection::now_us() + std::min(timeout_us, longest_timeout_us);
   for (;;) {
     const auto of = setup();
     GF_TRY(const auto reply, run(*of, RedisScript::pause, {"1"}, Repeat::safe));
@@ -654,7 +619,7 @@ Result<bool> RedisQueue::drain(std::int64_t timeout_us) {
         {"BLPOP", keys_[static_cast<std::size_t>(RedisKey::wake)] + ":none",
          fmt::format("{:.3f}", static_cast<double>(std::max<std::int64_t>(std::min(left_us, poll_us), 1000)) / 1e6)},
         poll_us);
-    if (!wait && wait.error().status == Status::shutting_down) return shutting_down();
+    if (!wait && wait.error().status == Status::shutting_down) return queue_is_closed();
   }
 }
 
@@ -750,14 +715,12 @@ Result<UserStatistics> RedisQueue::user_statistics(const std::string& user) {
 }
 
 Result<EventPage> RedisQueue::events(std::uint64_t after, std::uint32_t limit, std::int64_t timeout_us) {
-  if (timeout_us < 0) {
-    return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
-  }
-  const auto until_us = redis::Connection::now_us() + std::min(timeout_us, year_us);
+  GF_TRYV(check_timeout(timeout_us));
+  const auto until_us = redis::Connection::now_us() + std::min(timeout_us, longest_timeout_us);
   for (;;) {
     const auto of = setup();
     if (of->options.kept_events == 0) {
-      return Error{Status::unsupported, "kept_events is 0: this queue makes no events", {}};
+      return makes_no_events();
     }
     GF_TRY(const auto reply,
            run(*of, RedisScript::events, {number(after), number(std::uint64_t{std::max<std::uint32_t>(limit, 1)})},

@@ -32,13 +32,6 @@ bool is_retryable(Status status, const RetryRules& rules) {
   return entry != nullptr && entry->retryable;
 }
 
-std::int64_t backoff_bound_us(const RetryPolicy& policy, std::uint32_t failures) {
-  auto bound = policy.base_us;
-  // Doubled step by step: a shift by a failure count could leave the type's range.
-  for (std::uint32_t count = 1; count < failures && bound < policy.cap_us && bound > 0; ++count) bound *= 2;
-  return bound < policy.cap_us ? bound : policy.cap_us;
-}
-
 std::int64_t backoff_us(const RetryPolicy& policy, std::uint32_t failures, std::uint64_t random) {
   const auto choices = static_cast<std::uint64_t>(backoff_bound_us(policy, failures)) + 1;
   // Lemire's multiply-shift (2019) without the rejection: of at most 2^50 choices its bias is below 2^-13.

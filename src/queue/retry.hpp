@@ -1,6 +1,7 @@
 // Whether and when a job that failed runs again.
 #pragma once
 
+#include "base/backoff.hpp"
 #include "queue/job.hpp"
 
 #include <cstdint>
@@ -26,6 +27,8 @@ bool is_retryable(Status status, const RetryRules& rules);
 std::int64_t backoff_us(const RetryPolicy& policy, std::uint32_t failures, std::uint64_t random);
 
 /// The upper end of that range.
-std::int64_t backoff_bound_us(const RetryPolicy& policy, std::uint32_t failures);
+inline std::int64_t backoff_bound_us(const RetryPolicy& policy, std::uint32_t failures) {
+  return gf::backoff_bound_us(policy.base_us, policy.cap_us, failures);
+}
 
 }  // namespace gf::queue

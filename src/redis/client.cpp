@@ -1,5 +1,6 @@
 #include "redis/client.hpp"
 
+#include "base/backoff.hpp"
 #include "base/ids.hpp"
 
 #include <fmt/format.h>
@@ -104,9 +105,7 @@ void Client::give_back(Borrowed borrowed) {
 }
 
 Result<void> Client::pause(std::uint32_t failures, std::int64_t deadline_us) {
-  auto bound_us = options_.backoff_base_us;
-  for (std::uint32_t count = 1; count < failures && bound_us < options_.backoff_cap_us; ++count) bound_us *= 2;
-  bound_us = std::min(bound_us, options_.backoff_cap_us);
+  const auto bound_us = backoff_bound_us(options_.backoff_base_us, options_.backoff_cap_us, failures);
   // Full jitter, but never less than a quarter: a server that is down costs no more than this.
   const auto wait_us =
       bound_us / 4 + static_cast<std::int64_t>(random_bits() % static_cast<std::uint64_t>(bound_us * 3 / 4 + 1));

@@ -5,7 +5,7 @@
 #include <doctest/doctest.h>
 
 TEST_CASE("an error names its status, its causes, whether to try again and what to do") {
-  const auto inner = gf::Error{gf::Status::io, "disk \"a\": no answer", {}};
+  const auto inner = gf::Error{gf::Status::io_error, "disk \"a\": no answer", {}};
   const auto error = gf::wrap(inner, gf::Status::corrupt_file, "unet.safetensors cannot be read");
   gf::JsonText out;
   gf::write_error(out, error);
