@@ -9,9 +9,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstring>
-#include <vector>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -166,7 +164,7 @@ Result<void> FileOutput::write(const LogRecord& record) {
       written_ + pending_.size() >= retry_at_) {
     auto last = pending_.substr(before);
     pending_.resize(before);
-    const auto flushed = flush();
+    auto flushed = flush();
     rotate();
     pending_ += last;
     if (!flushed) return flushed;
@@ -203,20 +201,18 @@ void FileOutput::rotate() {
     unlink(options_.path.c_str());
   } else {
     for (auto number = options_.kept_files; number > 1; --number) {
-      rename(older(number - 1).c_str(), older(number).c_str());
+      (void)rename(older(number - 1).c_str(), older(number).c_str());
     }
-    rename(options_.path.c_str(), older(1).c_str());
+    (void)rename(options_.path.c_str(), older(1).c_str());
   }
   if (rename(fresh.c_str(), options_.path.c_str()) != 0) ++failed_rotations_;
   adopt(opened.value());
 }
 
 void FileOutput::remove_beyond() {
-  DIR* folder = opendir(folder_.c_str());
-  if (folder == nullptr) return;
-  std::vector<std::string> gone;
-  while (const auto* entry = readdir(folder)) {
-    std::string_view name = entry->d_name;
+  const auto names = names_in(folder_);
+  if (!names) return;
+  for (const std::string_view name : names.value()) {
     if (!name.starts_with(stem_ + ".") || !name.ends_with(ending_)) continue;
     if (name.size() < stem_.size() + 1 + ending_.size()) continue;
     const auto number_text = name.substr(stem_.size() + 1, name.size() - stem_.size() - 1 - ending_.size());
@@ -224,10 +220,8 @@ void FileOutput::remove_beyond() {
     const auto [end, error] = std::from_chars(number_text.data(), number_text.data() + number_text.size(), number);
     if (error != std::errc() || end != number_text.data() + number_text.size() || number <= options_.kept_files)
       continue;
-    gone.push_back(join_path(folder_, name));
+    unlink(join_path(folder_, name).c_str());
   }
-  closedir(folder);
-  for (const auto& path : gone) unlink(path.c_str());
 }
 
 void FileOutput::look_around(std::int64_t) {

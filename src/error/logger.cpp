@@ -72,6 +72,8 @@ constinit std::atomic<std::uint64_t> last_logger_number{0};
 
 }  // namespace
 
+// Each side has a cache line of its own, which is what the padding is for.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct Logger::Ring {
   explicit Ring(std::uint32_t bytes) : size(bytes), memory(std::make_unique_for_overwrite<std::byte[]>(bytes)) {}
 
@@ -260,6 +262,7 @@ bool Logger::Core::wait_for_room(Ring& ring, std::size_t need, LogLevel level) n
   return false;
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): see its declaration.
 void Logger::put(LogLevel level, std::string_view module, std::string_view message, const LogContext& context,
                  std::span<const LogField> fields) noexcept {
   auto& core = *core_;

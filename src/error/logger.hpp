@@ -74,10 +74,12 @@ class Logger final : public LogSink {
     level_.store(static_cast<std::uint32_t>(level), std::memory_order_relaxed);
   }
 
+  // NOLINTNEXTLINE(bugprone-exception-escape): see put.
   void write(LogLevel level, std::string_view module, std::string_view message) noexcept override {
     if (enabled(level)) put(level, module, message, {}, {});
   }
   /// fields: at most most_fields, further ones are left out.
+  // NOLINTNEXTLINE(bugprone-exception-escape): see put.
   void write(LogLevel level, std::string_view module, std::string_view message, const LogContext& context,
              std::span<const LogField> fields = {}) noexcept {
     if (enabled(level)) put(level, module, message, context, fields);
@@ -98,6 +100,7 @@ class Logger final : public LogSink {
   friend struct RingsOfThread;
 
   explicit Logger(std::shared_ptr<Core> core);
+  // NOLINTNEXTLINE(bugprone-exception-escape): std::visit throws for a variant without a value; these always have one.
   void put(LogLevel level, std::string_view module, std::string_view message, const LogContext& context,
            std::span<const LogField> fields) noexcept;
   Ring* ring_of_thread() noexcept;

@@ -100,11 +100,12 @@ class EmptySearchPath {
 };
 
 std::vector<std::string> postgres_queries() {
-  const std::string own = own_tables();
+  const auto& own = own_tables();
   const auto member = [](std::string_view catalog, std::string_view oid) { return not_member(catalog, oid); };
   return {
       fmt::format("SELECT 'schema', n.nspname, '' FROM pg_namespace n WHERE {} AND {}", user_schema,
                   member("pg_namespace", "n.oid")),
+      // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one query on two lines.
       "SELECT 'extension', e.extname, 'schema ' || n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = "
       "e.extnamespace WHERE e.extname <> 'plpgsql'",
       fmt::format(
@@ -230,7 +231,7 @@ Result<std::string> dump_sqlite(sql::Connection& connection) {
 // tables, then views by their age, and what hangs on tables at the end.
 Result<std::string> dump_postgres(sql::Connection& connection) {
   GF_TRY(const auto path, EmptySearchPath::set(connection));
-  const std::string own = own_tables();
+  const auto& own = own_tables();
   const auto of = [&](std::string_view catalog, std::string_view oid) {
     return fmt::format("{} AND {}", user_schema, not_member(catalog, oid));
   };
@@ -238,6 +239,7 @@ Result<std::string> dump_postgres(sql::Connection& connection) {
       fmt::format("SELECT format('CREATE SCHEMA IF NOT EXISTS %I', n.nspname) FROM pg_namespace n WHERE {} ORDER BY "
                   "n.nspname",
                   of("pg_namespace", "n.oid")),
+      // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one query on two lines.
       "SELECT format('CREATE EXTENSION IF NOT EXISTS %I WITH SCHEMA %I', e.extname, n.nspname) FROM pg_extension e "
       "JOIN "
       "pg_namespace n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY e.oid",

@@ -66,6 +66,7 @@ Result<std::vector<std::size_t>> order_of(const std::vector<Migration>& migratio
   path.erase(path.begin(), std::find(path.begin(), path.end(), at));
   path.push_back(at);
   std::vector<std::string> names;
+  names.reserve(path.size());
   for (const auto index : path) names.push_back(migrations[index].version_text);
   return Error{Status::invalid_argument,
                fmt::format("{}:1:1: the migrations depend on each other in a circle: {}", migrations[path.front()].file,

@@ -179,6 +179,7 @@ ValidateReport validate_files(const std::vector<Migration>& migrations, const st
     report.warnings.push_back({migration.file, {}, std::move(rule), fmt::format("{}:1:1: {}", migration.file, words)});
   };
   std::vector<const Migration*> all;
+  all.reserve(migrations.size());
   for (const auto index : order) all.push_back(&migrations[index]);
   for (const auto& migration : migrations) {
     if (migration.repeatable) all.push_back(&migration);

@@ -225,6 +225,7 @@ Result<Plan> plan_down(const View& view, const Goal& goal, Plan plan) {
       const auto dependents = dependents_of(version, nodes);
       if (!dependents.empty() && !goal.cascade) {
         std::vector<std::string> names;
+        names.reserve(dependents.size());
         for (const auto dependent : dependents) names.push_back(history.find(dependent)->label);
         return refuse(Status::wrong_state,
                       fmt::format("{} cannot be undone before what depends on it: {}; --cascade undoes them first",

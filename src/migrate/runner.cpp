@@ -51,7 +51,7 @@ Result<void> Runner::check(const Plan& plan, Report& report) {
                "ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 WHEN 'view' THEN 2 ELSE 3 END, rowid"));
     for (std::size_t i = 0; i < objects.rows.size(); ++i) {
       // The tables behind a virtual table are made with it, and then a second time here.
-      const auto made = scratch->execute(objects.text(i, 0));
+      auto made = scratch->execute(objects.text(i, 0));
       if (!made && made.error().message.find("already exists") == std::string::npos) return made;
     }
     for (const auto& step : plan.steps) {

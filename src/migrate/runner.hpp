@@ -82,7 +82,7 @@ class Runner {
   std::string blocking_session();
   Record record_of(const Step& step, std::string state) const;
   Error statement_error(const Step& step, const Section& section, std::size_t index, Report& report) const;
-  Error failed(const Step& step, Error error, Report& report, std::string advice) const;
+  Error failed(const Step& step, Error error, Report& report, const std::string& advice) const;
   void tell(EventType type, const Step* step, std::uint64_t statement, std::int64_t elapsed_us,
             std::string message) const;
   Result<void> check_cancel() const;

@@ -115,7 +115,7 @@ Result<void> Runner::begin_locked(bool read_records, std::int64_t* newest) {
   for (;;) {
     if (sqlite()) {
       GF_TRYV(connection_.set_timeouts(100'000, 0));
-      const auto begun = connection_.execute("BEGIN IMMEDIATE");
+      auto begun = connection_.execute("BEGIN IMMEDIATE");
       if (begun) {
         GF_TRYV(connection_.set_timeouts(settings_.lock_timeout_us, settings_.statement_timeout_us));
         if (read_records) {

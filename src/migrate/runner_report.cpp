@@ -92,7 +92,7 @@ StepReport& Runner::report_of(const Step& step, Report& report) const {
   return added;
 }
 
-Error Runner::failed(const Step& step, Error error, Report& report, std::string advice) const {
+Error Runner::failed(const Step& step, Error error, Report& report, const std::string& advice) const {
   if (!report.failure) {
     report.failure.emplace();
     report.failure->message = error.message;

@@ -69,6 +69,7 @@ Result<std::vector<SourceFile>> read_folder(const std::string& folder) {
   };
   std::vector<Entry> entries;
   errno = 0;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone.
   while (const dirent* entry = readdir(stream.get())) {
     const std::string_view name = entry->d_name;
     if (name.starts_with('.') || !name.ends_with(".sql")) continue;

@@ -127,7 +127,7 @@ std::string text_of(const char* text) {
 
 /// dlerror's words, with the path that they begin with taken off.
 std::string linker_words(std::string_view path) {
-  const char* words = dlerror();
+  const char* words = dlerror();  // NOLINT(concurrency-mt-unsafe): the C library keeps one for each thread.
   std::string_view text = words == nullptr ? "the linker gave no reason" : words;
   if (text.starts_with(path) && text.substr(path.size()).starts_with(": ")) text.remove_prefix(path.size() + 2);
   return first_invalid_utf8(text) ? shown(text) : std::string(text);
@@ -288,9 +288,9 @@ Result<std::shared_ptr<Backend>> Backend::create(std::shared_ptr<const BackendLi
   gf_backend* raw = nullptr;
   auto entered = fenced(
       "entry", [&](gf_backend_error* error) { return backend->library_->entry()(&backend->host_->raw, &raw, error); });
-  if (!entered)
-    return wrap(std::move(entered).error(), entered.error().status,
-                fmt::format("{}: {}", path, entered.error().message));
+  if (!entered) {
+    return wrap(entered.error(), entered.error().status, fmt::format("{}: {}", path, entered.error().message));
+  }
   if (raw == nullptr) return missing_output("entry");
   if (raw->struct_size < sizeof(gf_backend) || raw->abi_version != GF_BACKEND_ABI_VERSION) {
     return Error{Status::backend_version_clash,

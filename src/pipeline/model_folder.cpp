@@ -148,6 +148,7 @@ Result<void> read_index(const Document& index, ModelDescription& model) {
   const auto family = std::ranges::find(families, model.pipeline, &Family::pipeline);
   if (family == families.end()) {
     std::vector<std::string_view> known;
+    known.reserve(std::size(families));
     for (const auto& row : families) known.push_back(row.pipeline);
     return Error{Status::unsupported_format,
                  fmt::format("{}: the pipeline {} is not supported; supported are {}", index.path,

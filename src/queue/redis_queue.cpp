@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <deque>
 #include <optional>
 #include <utility>
@@ -418,7 +419,7 @@ Result<std::vector<Lease>> RedisQueue::reserve(const ReserveRequest& request) {
     // Milliseconds, rounded up: a wait of 0 would be one without end.
     const auto wait =
         waiting_->call_blocking({"BLPOP", keys_[static_cast<std::size_t>(RedisKey::wake)],
-                                 fmt::format("{:.3f}", static_cast<double>((sleep_us + 999) / 1000) / 1e3)},
+                                 fmt::format("{:.3f}", std::ceil(static_cast<double>(sleep_us) / 1e3) / 1e3)},
                                 sleep_us);
     if (!wait && wait.error().status == Status::shutting_down) return queue_is_closed();
     if (!wait && !may_come_back(wait.error().status)) return wait.error();

@@ -41,7 +41,7 @@ Result<const Libpq*> libpq() {
   if (loaded) return &table;
   void* object = dlopen("libpq.so.5", RTLD_NOW | RTLD_LOCAL);
   if (object == nullptr) {
-    const char* why = dlerror();
+    const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): the C library keeps one for each thread.
     return Error{
         Status::unsupported,
         fmt::format("PostgreSQL needs libpq.so.5, which was not found: {}", why != nullptr ? why : "no reason given"),

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <list>
 #include <mutex>
@@ -427,16 +428,16 @@ std::int64_t sqlite_lock_owner(const std::string& path) {
     char line[256];
     while (std::fgets(line, sizeof line, locks) != nullptr) {
       char mode[32] = "";
+      char pid[32] = "";
       char inode[64] = "";
-      long long pid = 0;
       // "1: POSIX  ADVISORY  WRITE 1234 fe:00:123456 1073741825 1073741825"
-      if (std::sscanf(line, "%*s %*s %*s %31s %lld %63s", mode, &pid, inode) == 3 && wanted == inode &&
+      if (std::sscanf(line, "%*s %*s %*s %31s %31s %63s", mode, pid, inode) == 3 && wanted == inode &&
           std::string_view(mode) == "WRITE") {
-        owner = pid;
+        owner = std::strtoll(pid, nullptr, 10);
         break;
       }
     }
-    std::fclose(locks);
+    (void)std::fclose(locks);
     if (owner != 0) break;
   }
   return owner;
