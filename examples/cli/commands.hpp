@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cstdint>
 #include <functional>
 
 namespace command {
@@ -13,6 +14,9 @@ struct Chosen {
   bool json = false;  ///< Failures too are told in one JSON line on standard output.
   int exit_code = 0;  ///< Of a command that has done its work and found something wrong.
 };
+
+/// A status's group, which is the exit code of what ended with it.
+constexpr int group_of(std::uint32_t status) { return static_cast<int>(status / 100); }
 
 void add_generate(CLI::App& app, Chosen& chosen);
 void add_sheet(CLI::App& app, Chosen& chosen);

@@ -36,7 +36,7 @@ void add_doctor(CLI::App& app, Chosen& chosen) {
           std::printf("problems:\n%s", readable(problems, 2).c_str());
         }
       }
-      if (!problems.empty()) chosen.exit_code = GF_ERR_BACKEND_MISSING / 100;
+      if (!problems.empty()) chosen.exit_code = group_of(GF_ERR_BACKEND_MISSING);
     };
   });
 }

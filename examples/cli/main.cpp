@@ -13,8 +13,6 @@
 
 namespace {
 
-constexpr int group_of(std::uint32_t status) { return static_cast<int>(status / 100); }
-
 int report(command::Failure failure, bool json) {
   failure.message = command::without_passwords(std::move(failure.message));  // It may repeat an argument.
   gf_status_description row = GF_STATUS_DESCRIPTION_INIT;
@@ -32,7 +30,7 @@ int report(command::Failure failure, bool json) {
   (void)std::fprintf(stderr, "gameforge: %s\n",
                      failure.message.empty() ? gf_status_name(failure.status) : failure.message.c_str());
   if (!hint.empty() && failure.status != GF_ERR_CANCELLED) (void)std::fprintf(stderr, "  %s\n", hint.c_str());
-  return group_of(failure.status);
+  return command::group_of(failure.status);
 }
 
 int run(command::Chosen& chosen) {
@@ -87,7 +85,7 @@ int parse_and_run(int argc, char** argv) {
     const bool good = app.exit(error, out, problem) == 0;
     (void)std::fputs(out.str().c_str(), stdout);
     (void)std::fputs(command::without_passwords(problem.str()).c_str(), stderr);
-    return good ? 0 : group_of(GF_ERR_INVALID_ARGUMENT);
+    return good ? 0 : command::group_of(GF_ERR_INVALID_ARGUMENT);
   }
   command::install_interrupt();
   return run(chosen);
@@ -100,6 +98,6 @@ int main(int argc, char** argv) {
     return parse_and_run(argc, argv);
   } catch (const std::exception& error) {
     (void)std::fprintf(stderr, "gameforge: %s\n", error.what());
-    return group_of(GF_ERR_INTERNAL);
+    return command::group_of(GF_ERR_INTERNAL);
   }
 }

@@ -439,7 +439,7 @@ void add_status(CLI::App& migrate, Chosen& chosen) {
       Migrator migrator(*choice, chosen.json, true);
       const auto report = migrator.end(gf_migrator_status(migrator.get()));
       const auto& info = migrator.info();
-      chosen.exit_code = static_cast<int>(info.problem_status / 100);
+      chosen.exit_code = group_of(info.problem_status);
       if (chosen.json) return print_json(report);
       std::printf("%s\n", report.value("database", "").c_str());
       std::size_t width = 9;
@@ -477,7 +477,7 @@ void add_validate(CLI::App& migrate, Chosen& chosen) {
       Migrator migrator(*choice, chosen.json, false);
       const auto report =
           migrator.end(*round_trip ? gf_migrator_round_trip(migrator.get()) : gf_migrator_validate(migrator.get()));
-      chosen.exit_code = static_cast<int>(migrator.info().problem_status / 100);
+      chosen.exit_code = group_of(migrator.info().problem_status);
       if (chosen.json) return print_json(report);
       for (const auto& error : report.at("errors")) std::printf("error: %s\n", error.value("message", "").c_str());
       if (!report.at("drift").empty()) std::printf("the schema has drifted since the last run:\n");
@@ -597,7 +597,7 @@ void add_schema(CLI::App& migrate, Chosen& chosen) {
     chosen.run = [&chosen, diff_choice, since] {
       Migrator migrator(*diff_choice, chosen.json, true);
       const auto report = migrator.end(*since ? gf_migrator_drift(migrator.get()) : gf_migrator_diff(migrator.get()));
-      chosen.exit_code = static_cast<int>(migrator.info().problem_status / 100);
+      chosen.exit_code = group_of(migrator.info().problem_status);
       if (chosen.json) return print_json(report);
       print_differences(report.at("differences"), "");
       if (report.at("differences").empty()) std::printf("no difference\n");

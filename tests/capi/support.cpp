@@ -8,17 +8,6 @@
 
 namespace gf::test {
 
-TemporaryFolder::TemporaryFolder() {
-  auto pattern = (std::filesystem::temp_directory_path() / "gameforge-capi-XXXXXX").string();
-  if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder: " + pattern);
-  path_ = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 void make_fake_model(const std::string& folder, const std::string& name, const std::string& settings) {
   namespace fs = std::filesystem;
   const fs::path from = GAMEFORGE_SHIPPED_MODEL;
@@ -32,21 +21,6 @@ void make_fake_model(const std::string& folder, const std::string& name, const s
     fs::copy_file(entry.path(), target);
   }
   write_file((to / "fake.json").string(), settings);
-}
-
-std::string file_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw std::runtime_error("not there: " + path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-void write_file(const std::string& path, const std::string& text) {
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  if (!file) throw std::runtime_error("not written: " + path);
 }
 
 std::set<Declared> declared_functions() {

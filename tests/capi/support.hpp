@@ -1,6 +1,7 @@
-// What the tests of the library share: folders to throw away, the header as text, texts out as strings.
+// What the tests of the library share: models to load, the header as text, texts out as strings.
 #pragma once
 
+#include "../support/files.hpp"
 #include "gameforge/gameforge.h"
 
 #include <cstdint>
@@ -12,21 +13,6 @@
 #include <utility>
 
 namespace gf::test {
-
-/// A folder that goes with it.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 /// Makes a model in `folder`/`name` that the fake backend loads: the small files of the shipped model, and what the
 /// backend shall do as `settings` in fake.json.
@@ -43,9 +29,6 @@ class FakeModels {
  private:
   TemporaryFolder folder_;
 };
-
-std::string file_text(const std::string& path);
-void write_file(const std::string& path, const std::string& text);
 
 /// One function of gameforge.h: its name and the text between its parentheses.
 struct Declared {

@@ -1,5 +1,6 @@
 // Golden cases of broken files: what must load loads, everything else gives a typed error that names the file.
 #include "case.hpp"
+#include "files.hpp"
 #include "torch/run.hpp"
 
 #include <fmt/format.h>
@@ -17,32 +18,23 @@ namespace fs = std::filesystem;
 class ModelCopy {
  public:
   explicit ModelCopy(const fs::path& original) {
-    std::string pattern = fs::temp_directory_path() / "gameforge-golden-XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder could be made");
-    folder_ = pattern;
     const auto from = fs::absolute(original);
     for (const auto& entry : fs::recursive_directory_iterator(from)) {
-      const auto to = folder_ / fs::relative(entry.path(), from);
+      const auto to = fs::path(folder_.path()) / fs::relative(entry.path(), from);
       if (entry.is_directory())
         fs::create_directory(to);
       else
         fs::create_symlink(entry.path(), to);
     }
   }
-  ModelCopy(const ModelCopy&) = delete;
-  ModelCopy& operator=(const ModelCopy&) = delete;
-  ~ModelCopy() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  const fs::path& folder() const { return folder_; }
+  const std::string& folder() const { return folder_.path(); }
   void replace(const fs::path& relative, const fs::path& by) {
-    fs::remove(folder_ / relative);
-    fs::create_symlink(fs::absolute(by), folder_ / relative);
+    fs::remove(folder_ / relative.string());
+    fs::create_symlink(fs::absolute(by), folder_ / relative.string());
   }
 
  private:
-  fs::path folder_;
+  gf::test::TemporaryFolder folder_;
 };
 
 bool is_data_error(gf::Status status) {
@@ -74,8 +66,9 @@ Outcome configs(const Case& golden) {
     const auto& error = loaded.error();
     const auto named = fs::path(relative).filename().string();
     // What a config says of another part's weights is found in those weights, and named with them.
-    const bool names_place = error.message.find(named) != std::string::npos ||
-                             error.message.find((copy.folder() / relative).parent_path().string()) != std::string::npos;
+    const bool names_place =
+        error.message.find(named) != std::string::npos ||
+        error.message.find((fs::path(copy.folder()) / relative).parent_path().string()) != std::string::npos;
     if (!is_data_error(error.status) || !names_place) {
       outcome.problems.push_back(fmt::format("{}: status {}: {}", file, static_cast<int>(error.status), error.message));
     }

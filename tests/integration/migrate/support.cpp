@@ -24,25 +24,6 @@ void need(bool holds, const std::string& what) {
 
 }  // namespace
 
-TempFolder::TempFolder() {
-  std::string pattern = std::filesystem::temp_directory_path().string() + "/gf-migrate-XXXXXX";
-  need(mkdtemp(pattern.data()) != nullptr, "no temporary folder can be made");
-  path_ = pattern;
-}
-
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-void TempFolder::write(const std::string& name, const std::string& text) const {
-  std::ofstream out(file(name), std::ios::binary);
-  out << text;
-  need(out.good(), "cannot write " + name);
-}
-
-void TempFolder::remove(const std::string& name) const { std::filesystem::remove(file(name)); }
-
 Process::Process(std::vector<std::string> arguments, const std::string& output, uid_t user, gid_t group) {
   std::vector<char*> words;
   for (auto& argument : arguments) words.push_back(argument.data());

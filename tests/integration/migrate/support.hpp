@@ -2,6 +2,7 @@
 // own.
 #pragma once
 
+#include "../../support/files.hpp"
 #include "migrate/migrate.hpp"
 #include "sql/sql.hpp"
 
@@ -14,20 +15,11 @@
 
 namespace gf::test {
 
-/// A folder that goes with its owner.
-class TempFolder {
+/// A folder of migrations, or of what they make.
+class TempFolder : public TemporaryFolder {
  public:
-  TempFolder();
-  ~TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  const std::string& path() const { return path_; }
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-  void write(const std::string& name, const std::string& text) const;
-  void remove(const std::string& name) const;
-
- private:
-  std::string path_;
+  void write(const std::string& name, const std::string& text) const { write_file(file(name), text); }
+  void remove(const std::string& name) const { std::filesystem::remove(file(name)); }
 };
 
 /// A child process; killed and reaped with its owner.

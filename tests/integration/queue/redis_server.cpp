@@ -7,7 +7,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <thread>
 
 #include <arpa/inet.h>
@@ -20,21 +19,13 @@
 
 namespace gf::test {
 
-RedisServer::RedisServer(Options options) : options_(std::move(options)) {
-  std::string name = (std::filesystem::temp_directory_path() / "gf-redis-XXXXXX").string();
-  REQUIRE(::mkdtemp(name.data()) != nullptr);
-  folder_ = name;
-  socket_ = folder_ + "/socket";
-  start();
-}
+RedisServer::RedisServer(Options options) : options_(std::move(options)), socket_(folder_ / "socket") { start(); }
 
 RedisServer::~RedisServer() {
   if (pid_ > 0) {
     ::kill(pid_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
   }
-  std::error_code ignored;
-  std::filesystem::remove_all(folder_, ignored);
 }
 
 std::string RedisServer::url() const {
@@ -51,13 +42,13 @@ void RedisServer::start() {
                                     "--bind",
                                     "127.0.0.1",
                                     "--dir",
-                                    folder_,
+                                    folder(),
                                     "--daemonize",
                                     "no",
                                     "--save",
                                     "",
                                     "--logfile",
-                                    folder_ + "/log"};
+                                    folder_ / "log"};
   if (options_.appendfsync_always) {
     for (const auto* word : {"--appendonly", "yes", "--appendfsync", "always"}) words.emplace_back(word);
   }

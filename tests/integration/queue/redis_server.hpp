@@ -1,6 +1,8 @@
 // A Redis server of the tests' own: in a folder of its own, on a socket of its own, stopped by its process id.
 #pragma once
 
+#include "../../support/files.hpp"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,7 +27,7 @@ class RedisServer {
 
   std::string url() const;
   const std::string& socket_path() const { return socket_; }
-  const std::string& folder() const { return folder_; }
+  const std::string& folder() const { return folder_.path(); }
   std::uint16_t port() const { return options_.port; }
   void start();
   void stop();    ///< Asks it to end, and waits.
@@ -35,7 +37,7 @@ class RedisServer {
 
  private:
   Options options_;
-  std::string folder_;
+  TemporaryFolder folder_;
   std::string socket_;
   pid_t pid_ = -1;
 };

@@ -1,6 +1,6 @@
 #include "base/files.hpp"
 
-#include "temporary_folder.hpp"
+#include "../../support/files.hpp"
 
 #include <doctest/doctest.h>
 
@@ -23,6 +23,7 @@
 
 using gf::ReadFile;
 using gf::Status;
+using gf::test::TemporaryFolder;
 
 namespace {
 

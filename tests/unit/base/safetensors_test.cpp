@@ -1,8 +1,8 @@
 #include "base/safetensors.hpp"
 
+#include "../../support/files.hpp"
 #include "base/json.hpp"
 #include "base/platform.hpp"
-#include "temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 
@@ -18,6 +18,7 @@
 using gf::Safetensors;
 using gf::Status;
 using gf::TensorType;
+using gf::test::TemporaryFolder;
 
 namespace {
 

@@ -1,4 +1,5 @@
 #include "error/log_output.hpp"
+#include "../../support/files.hpp"
 
 #include "base/files.hpp"
 
@@ -23,21 +24,10 @@ using gf::error::FileOutput;
 using gf::error::FileOutputOptions;
 using gf::error::LogRecord;
 using gf::error::PollOutput;
+using gf::test::TemporaryFolder;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// A folder that goes with its test.
-class Folder {
- public:
-  Folder() {
-    auto name = (fs::temp_directory_path() / "gameforge-log-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { fs::remove_all(path); }
-  fs::path path;
-};
 
 LogRecord record_of(std::string_view message) {
   LogRecord record;
@@ -56,15 +46,15 @@ std::size_t lines_in(const fs::path& path) {
 }  // namespace
 
 TEST_CASE("folders are made, files rotate by size, and only so many older ones are kept") {
-  const Folder folder;
+  const TemporaryFolder folder;
   FileOutputOptions options;
-  options.path = folder.path / "deep" / "er" / "gameforge.log";
+  options.path = folder / "deep/er/gameforge.log";
   options.max_bytes = 1024;
   options.kept_files = 3;
   // Files that a run before left, also one beyond the limit and one that is not ours.
-  fs::create_directories(folder.path / "deep" / "er");
+  fs::create_directories(folder / "deep/er");
   for (const auto* name : {"gameforge.7.log", "gameforge.x.log", "gameforge.2.log", "other.9.log"}) {
-    std::ofstream(folder.path / "deep" / "er" / name) << "old\n";
+    std::ofstream(folder / (std::string("deep/er/") + name)) << "old\n";
   }
   auto output = FileOutput::open(options).value();
   for (int index = 0; index < 200; ++index) {
@@ -72,7 +62,7 @@ TEST_CASE("folders are made, files rotate by size, and only so many older ones a
   }
   REQUIRE(output->flush().has_value());
   std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder.path / "deep" / "er")) {
+  for (const auto& entry : fs::directory_iterator(folder / "deep/er")) {
     names.insert(entry.path().filename());
     if (entry.path().filename().string().starts_with("gameforge.x") || entry.path().filename() == "other.9.log")
       continue;
@@ -87,9 +77,9 @@ TEST_CASE("folders are made, files rotate by size, and only so many older ones a
 }
 
 TEST_CASE("a file that was deleted or moved away is made again") {
-  const Folder folder;
+  const TemporaryFolder folder;
   FileOutputOptions options;
-  options.path = folder.path / "a.log";
+  options.path = folder / "a.log";
   auto output = FileOutput::open(options).value();
   REQUIRE(output->write(record_of("one")).has_value());
   REQUIRE(output->flush().has_value());
@@ -98,23 +88,23 @@ TEST_CASE("a file that was deleted or moved away is made again") {
   REQUIRE(output->write(record_of("two")).has_value());
   REQUIRE(output->flush().has_value());
   CHECK(read_all(options.path).find("two") != std::string::npos);
-  fs::rename(options.path, folder.path / "b.log");
+  fs::rename(options.path, folder / "b.log");
   output->look_around(0);
   REQUIRE(output->write(record_of("three")).has_value());
   REQUIRE(output->flush().has_value());
   CHECK(lines_in(options.path) == 1);
-  CHECK(lines_in(folder.path / "b.log") == 1);
+  CHECK(lines_in(folder / "b.log") == 1);
 }
 
 TEST_CASE("a full disk stops neither the log nor the older files, and what fits later is written") {
   // RLIMIT_FSIZE makes writes fail as a full disk does, for one process; so in a child.
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto child = fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     signal(SIGXFSZ, SIG_IGN);
     FileOutputOptions options;
-    options.path = folder.path / "a.log";
+    options.path = folder / "a.log";
     options.max_bytes = 1 << 20;
     auto output = FileOutput::open(options).value();
     const rlimit limit{4096, RLIM_INFINITY};
@@ -133,35 +123,35 @@ TEST_CASE("a full disk stops neither the log nor the older files, and what fits 
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK(WEXITSTATUS(status) == 0);
-  CHECK(lines_in(folder.path / "a.log") == 200);
+  CHECK(lines_in(folder / "a.log") == 200);
 }
 
 TEST_CASE("where no new file can be made the old one goes on, and is not lost") {
-  const Folder folder;
+  const TemporaryFolder folder;
   FileOutputOptions options;
-  options.path = folder.path / "a.log";
+  options.path = folder / "a.log";
   options.max_bytes = 1024;
   auto output = FileOutput::open(options).value();
   // A folder of the new file's name cannot be opened as a file, whoever runs this.
-  fs::create_directory(folder.path / "a.new.log");
+  fs::create_directory(folder / "a.new.log");
   for (int index = 0; index < 100; ++index) REQUIRE(output->write(record_of("line")).has_value());
   REQUIRE(output->flush().has_value());
   CHECK(output->failed_rotations() > 0);
   CHECK(output->failed_rotations() < 50);
   CHECK(lines_in(options.path) == 100);
-  fs::remove(folder.path / "a.new.log");
+  fs::remove(folder / "a.new.log");
   for (int index = 0; index < 20; ++index) REQUIRE(output->write(record_of("line")).has_value());
   REQUIRE(output->flush().has_value());
-  CHECK(fs::exists(folder.path / "a.1.log"));
+  CHECK(fs::exists(folder / "a.1.log"));
 }
 
 TEST_CASE("what is no place for a log is refused by name") {
-  const Folder folder;
+  const TemporaryFolder folder;
   FileOutputOptions options;
   CHECK(FileOutput::open(options).error().status == Status::invalid_argument);
-  options.path = folder.path.string() + "/";
+  options.path = folder.path() + "/";
   CHECK(FileOutput::open(options).error().status == Status::invalid_argument);
-  options.path = folder.path / "a.log";
+  options.path = folder / "a.log";
   options.max_bytes = 1023;
   CHECK(FileOutput::open(options).error().message.starts_with("max_bytes is 1023"));
   options.max_bytes = 1024;

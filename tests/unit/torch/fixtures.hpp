@@ -2,40 +2,24 @@
 #pragma once
 
 #include "file_host.hpp"
+#include "files.hpp"
 #include "torch/model.hpp"
+
+#include <c10/core/InferenceMode.h>
+#include <doctest/doctest.h>
 
 #include <filesystem>
 #include <functional>
-#include <stdexcept>
+#include <memory>
 #include <string>
-
-#include <unistd.h>
+#include <utility>
 
 namespace fixtures {
 
 namespace fs = std::filesystem;
+using gf::test::TemporaryFolder;
 
 inline fs::path golden_model() { return fs::path(GOLDEN_DIR) / "models/sdxl"; }
-
-/// A folder that is gone with this object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = fs::temp_directory_path() / "gameforge-torch-XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder could be made");
-    path_ = pattern;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 /// A call on two threads whose answer to "cancelled?" is a function.
 class TestCall {
@@ -58,6 +42,21 @@ class TestCall {
   std::function<bool()> cancelled_;
   gf_backend_call raw_{};
   gf::torch::Call call_{&raw_};
+};
+
+/// A model that is loaded, and what it reads with.
+struct Loaded {
+  support::FileHost files;
+  gf::torch::Host host{files.table()};
+  TestCall call;
+  std::unique_ptr<gf::torch::Model> model;
+
+  explicit Loaded(const std::string& folder) {
+    const c10::InferenceMode inference;
+    auto loaded = gf::torch::Model::load(host, folder, 0, call.call());
+    DOCTEST_REQUIRE(loaded.has_value());
+    model = std::move(loaded).assume_value();
+  }
 };
 
 }  // namespace fixtures

@@ -19,18 +19,8 @@ using fixtures::TestCall;
 
 const std::string tiles = MODELS_DIR "/gameforge-tiles";
 
-struct Loaded {
-  support::FileHost files;
-  Host host{files.table()};
-  TestCall call;
-  std::unique_ptr<Model> model;
-
-  Loaded() {
-    const c10::InferenceMode inference;
-    auto loaded = Model::load(host, tiles, 0, call.call());
-    DOCTEST_REQUIRE(loaded.has_value());
-    model = std::move(loaded).assume_value();
-  }
+struct Loaded : fixtures::Loaded {
+  Loaded() : fixtures::Loaded(tiles) {}
 
   LoraUse use(const std::string& path, double scale) const {
     auto file = LoraFile::open(host, path, call.call());
@@ -131,7 +121,7 @@ DOCTEST_TEST_CASE("the charge is for whole layers: queries, keys and values are 
   const c10::InferenceMode inference;
   const auto& model = loaded();
   fixtures::TemporaryFolder folder;
-  const auto path = (folder.path() / "queries.safetensors").string();
+  const auto path = folder / "queries.safetensors";
   const auto width = model.model->unet().config().levels.back().channels;
   const std::string module = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
   write_lora(path, module + ".lora_up.weight", {width, 2}, module + ".lora_down.weight", {2, width});
@@ -143,7 +133,7 @@ DOCTEST_TEST_CASE("keys that fit nothing are an error that changes nothing, or a
   const c10::InferenceMode inference;
   const auto& model = loaded();
   fixtures::TemporaryFolder folder;
-  const auto path = (folder.path() / "some.safetensors").string();
+  const auto path = folder / "some.safetensors";
   std::vector<std::string> warnings;
   const auto refusal = [&](bool strict = true) {
     const auto made = model.model->with_loras({model.use(path, 1)}, strict, model.call.call(), warnings);

@@ -91,9 +91,9 @@ DOCTEST_TEST_CASE("a model whose weights are damaged never gives a picture: not 
   const c10::InferenceMode inference;
   const fixtures::TemporaryFolder folder;
   fs::copy(fixtures::golden_model(), folder.path(), fs::copy_options::recursive);
-  const auto damage = [&](const fs::path& file, const std::string& name) {
-    const auto path = folder.path() / file;
-    const auto opened = gf::Safetensors::open(path.string());
+  const auto damage = [&](const std::string& file, const std::string& name) {
+    const auto path = folder / file;
+    const auto opened = gf::Safetensors::open(path);
     DOCTEST_REQUIRE(opened.has_value());
     const auto* entry = opened.value().find(name);
     DOCTEST_REQUIRE(entry != nullptr);
@@ -105,7 +105,7 @@ DOCTEST_TEST_CASE("a model whose weights are damaged never gives a picture: not 
   const Host host(files.table());
   const TestCall call;
   const auto generate = [&]() -> gf::Result<void> {
-    GF_TRY(const auto model, Model::load(host, folder.path().string(), 0, call.call()));
+    GF_TRY(const auto model, Model::load(host, folder.path(), 0, call.call()));
     Prompts prompts;
     prompts.prompt = "a castle";
     GF_TRY(const auto conditioning, model->encode(prompts, call.call()));
@@ -131,13 +131,13 @@ DOCTEST_TEST_CASE("a model whose weights are damaged never gives a picture: not 
         Row{"unet/diffusion_pytorch_model.fp16.safetensors", "conv_in.weight", "latents"},
         Row{"vae/diffusion_pytorch_model.fp16.safetensors", "decoder.conv_in.weight", "decoder"}}) {
     DOCTEST_CAPTURE(row.tensor);
-    const auto path = folder.path() / row.file;
-    fs::copy_file(path, folder.path() / "kept");
+    const auto path = folder / row.file;
+    fs::copy_file(path, folder / "kept");
     damage(row.file, row.tensor);
     const auto generated = generate();
     DOCTEST_REQUIRE(generated.has_error());
     DOCTEST_CHECK(generated.error().status == gf::Status::not_finite);
     DOCTEST_CHECK(generated.error().message.find(row.named) != std::string::npos);
-    fs::rename(folder.path() / "kept", path);
+    fs::rename(folder / "kept", path);
   }
 }

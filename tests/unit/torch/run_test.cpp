@@ -11,18 +11,8 @@ namespace {
 using namespace gf::torch;
 using fixtures::TestCall;
 
-struct Loaded {
-  support::FileHost files;
-  Host host{files.table()};
-  TestCall call;
-  std::unique_ptr<Model> model;
-
-  Loaded() {
-    const c10::InferenceMode inference;
-    auto loaded = Model::load(host, fixtures::golden_model().string(), 0, call.call());
-    DOCTEST_REQUIRE(loaded.has_value());
-    model = std::move(loaded).assume_value();
-  }
+struct Loaded : fixtures::Loaded {
+  Loaded() : fixtures::Loaded(fixtures::golden_model().string()) {}
 
   Conditioning encode(const std::string& prompt, bool guidance = true) const {
     Prompts prompts;

@@ -40,7 +40,7 @@ DOCTEST_TEST_CASE("weights land in their slots: whole, channels last, stacked an
   const c10::InferenceMode inference;
   const TemporaryFolder folder;
   const auto a = counting(24), b = counting(6, 100), c = counting(12, 200), d = counting(8, 300);
-  write(folder.path() / "model.safetensors",
+  write(folder / "model.safetensors",
         {{"conv", {2, 3, 2, 2}, a}, {"q", {2, 3}, b}, {"k", {4, 3}, c}, {"pair", {4, 2}, d}});
   support::FileHost files;
   const Host host(files.table());
@@ -62,9 +62,9 @@ DOCTEST_TEST_CASE("a model in several files is read through its index, which nam
   const c10::InferenceMode inference;
   const TemporaryFolder folder;
   const auto a = counting(4), b = counting(4, 10);
-  write(folder.path() / "model-1.safetensors", {{"a", {4}, a}});
-  write(folder.path() / "model-2.safetensors", {{"b", {4}, b}});
-  const auto index = folder.path() / "model.safetensors.index.json";
+  write(folder / "model-1.safetensors", {{"a", {4}, a}});
+  write(folder / "model-2.safetensors", {{"b", {4}, b}});
+  const auto index = folder / "model.safetensors.index.json";
   std::ofstream(index) << R"({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}})";
   support::FileHost files;
   const Host host(files.table());
@@ -78,19 +78,19 @@ DOCTEST_TEST_CASE("a model in several files is read through its index, which nam
   for (const char* name : {"../elsewhere.safetensors", "/etc/passwd", "sub/model.safetensors", "model.bin"}) {
     DOCTEST_CAPTURE(name);
     std::ofstream(index) << fmt::format(R"({{"weight_map": {{"a": "{}"}}}})", name);
-    const auto opened = WeightReader::open(host, folder.path().string(), "model");
+    const auto opened = WeightReader::open(host, folder.path(), "model");
     DOCTEST_REQUIRE(opened.has_error());
     DOCTEST_CHECK(opened.error().status == gf::Status::corrupt_file);
-    DOCTEST_CHECK(opened.error().message.find(index.string()) != std::string::npos);
+    DOCTEST_CHECK(opened.error().message.find(index) != std::string::npos);
   }
 }
 
 DOCTEST_TEST_CASE("a folder with a pickled file alone is refused by name") {
   const TemporaryFolder folder;
-  std::ofstream(folder.path() / "pytorch_model.bin") << "PK";
+  std::ofstream(folder / "pytorch_model.bin") << "PK";
   support::FileHost files;
   const Host host(files.table());
-  const auto opened = WeightReader::open(host, folder.path().string(), "model");
+  const auto opened = WeightReader::open(host, folder.path(), "model");
   DOCTEST_REQUIRE(opened.has_error());
   DOCTEST_CHECK(opened.error().status == gf::Status::not_found);
   DOCTEST_CHECK(opened.error().message.find("pickled") != std::string::npos);
@@ -101,7 +101,7 @@ DOCTEST_TEST_CASE(
   const c10::InferenceMode inference;
   const TemporaryFolder folder;
   const auto source = fixtures::golden_model() / "unet/diffusion_pytorch_model.fp16.safetensors";
-  const auto target = folder.path() / "model.safetensors";
+  const auto target = folder / "model.safetensors";
   std::mt19937 random(20261125);
   int refused = 0;
   for (int round = 0; round < 100; ++round) {
@@ -110,7 +110,7 @@ DOCTEST_TEST_CASE(
     const auto size = fs::file_size(target);
     support::FileHost files;
     const Host host(files.table());
-    auto reader = WeightReader::open(host, folder.path().string(), "model");
+    auto reader = WeightReader::open(host, folder.path(), "model");
     DOCTEST_REQUIRE(reader.has_value());
     // Two of the tensors, so that a round is quick.
     at::Tensor in, out;
@@ -137,7 +137,7 @@ DOCTEST_TEST_CASE(
           break;
         }
         default: {  // Replaced under its name, as a download does.
-          const auto other = folder.path() / "other";
+          const auto other = folder / "other";
           fs::copy_file(source, other);
           fs::rename(other, target);
         }
@@ -149,7 +149,7 @@ DOCTEST_TEST_CASE(
     DOCTEST_REQUIRE(done);
     DOCTEST_REQUIRE(read.has_error());
     DOCTEST_CHECK(read.error().status == gf::Status::corrupt_file);
-    DOCTEST_CHECK(read.error().message.find(target.string()) != std::string::npos);
+    DOCTEST_CHECK(read.error().message.find(target) != std::string::npos);
     ++refused;
   }
   DOCTEST_CHECK(refused == 100);
