@@ -19,6 +19,9 @@
 namespace gf::migrate {
 class Worker;
 }
+namespace gf::queue {
+class RateLimiter;
+}
 
 namespace gf::capi {
 
@@ -35,16 +38,25 @@ struct SharedConfig {
   std::vector<const char*> model_folders;  // Into config.
 };
 
+struct HostedQueue;  // queue.cpp, as the next.
+struct SharedJobs;
+
 using EngineTable = HandleTable<gf_engine, engine::Engine>;
 using ConfigTable = HandleTable<gf_config, const SharedConfig>;
 using ImageTable = HandleTable<gf_image, const pipeline::Image>;
 using MigratorTable = HandleTable<gf_migrator, migrate::Worker>;
+using QueueTable = HandleTable<gf_queue, HostedQueue>;
+using QueueJobsTable = HandleTable<gf_queue_jobs, const SharedJobs>;
+using RateLimiterTable = HandleTable<gf_rate_limiter, queue::RateLimiter>;
 
 /// Never destroyed: a host's thread may call in while the process ends.
 EngineTable& engines();
 ConfigTable& configs();
 ImageTable& images();
 MigratorTable& migrators();
+QueueTable& queues();
+QueueJobsTable& queue_jobs();
+RateLimiterTable& rate_limiters();
 
 /// The error for a handle that is none. `what` is the parameter's name.
 inline Error no_handle(const void* handle, std::string_view what) {
@@ -82,6 +94,18 @@ Result<void> clear_out(T** out, std::string_view what) {
 inline Result<bool> truth(std::uint32_t value, std::string_view what) {
   if (value > 1) return Error{Status::invalid_argument, fmt::format("{} is {}; it must be 0 or 1", what, value), {}};
   return value == 1;
+}
+
+/// A value that this version of the library does not know. `what` names the field or argument.
+inline Error unknown_value(std::string_view what, std::uint32_t value, std::uint32_t first, std::uint32_t last) {
+  return Error{Status::unsupported, fmt::format("{} is {}; this version knows {} to {}", what, value, first, last), {}};
+}
+
+/// An enumeration of a room that has the public one's numbers, `last` the largest.
+template <class Inner>
+Result<Inner> known(std::uint32_t value, Inner last, std::string_view what) {
+  if (value > static_cast<std::uint32_t>(last)) return unknown_value(what, value, 0, static_cast<std::uint32_t>(last));
+  return static_cast<Inner>(value);
 }
 
 /// Text that must be there. The caller's, borrowed for the call.

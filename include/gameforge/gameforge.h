@@ -1531,6 +1531,969 @@ GF_API gf_status gf_migrator_entry_text(gf_migrator* migrator, uint32_t index, u
  */
 GF_API gf_status gf_migration_create(const char* folder, const char* name, char* buffer, uint64_t* size);
 
+/* ---- Queue ------------------------------------------------------------------------------------------------------ */
+
+/**
+ * A queue of jobs: bytes that the host puts in, and that whoever reserves them works on. Within this process, or in
+ * Redis (6.2 or later), where any number of workers on any number of machines share it. Usable without an engine.
+ *
+ *     gf_queue_options options = GF_QUEUE_OPTIONS_INIT;
+ *     options.redis_url = "redis://localhost:6379";  // NULL: within this process
+ *     gf_queue* queue = NULL;
+ *     if (gf_queue_open(&options, &queue) != GF_OK) { puts(gf_last_error_message()); return 1; }
+ *
+ *     gf_queue_job job = GF_QUEUE_JOB_INIT;
+ *     job.payload = (const uint8_t*)"a red potion";
+ *     job.payload_bytes = 12;
+ *     gf_queue_enqueue(queue, &job, 0, NULL);
+ *
+ *     uint32_t count = 1;
+ *     gf_queue_jobs* jobs = NULL;
+ *     if (gf_queue_reserve(queue, "worker 1", 0, 5 * 1000000, &count, &jobs) == GF_OK) {
+ *       gf_queue_job_info info = GF_QUEUE_JOB_INFO_INIT;
+ *       gf_queue_jobs_info(jobs, 0, &info);
+ *       gf_queue_complete(queue, &info.key, NULL);
+ *       gf_queue_jobs_release(jobs);
+ *     }
+ *     gf_queue_close(queue);
+ *
+ * A job whose enqueue answered GF_OK ends as done, cancelled or expired, or is in the dead letters until somebody
+ * removes it there. Who reserves a job holds it under a lease; a lease that runs out, because its worker died, brings
+ * the job back. Every take has a fencing token of its own, and what ends, prolongs or changes a run takes the key of
+ * that take: with an older one it is GF_ERR_LEASE_LOST, and nothing has changed.
+ *
+ * All functions of a queue: threads: any. A queue in Redis waits for the server's answers, at most
+ * gf_queue_options.command_timeout_us beyond the timeout of the call, and may give GF_ERR_NETWORK, GF_ERR_REDIS,
+ * GF_ERR_TIMED_OUT, GF_ERR_UNAUTHORISED and GF_ERR_QUEUE_FULL (the server is out of memory) besides those named. All
+ * functions may give GF_ERR_INVALID_HANDLE, GF_ERR_INVALID_ARGUMENT, GF_ERR_UNSUPPORTED (an unknown value) and
+ * GF_ERR_OUT_OF_HOST_MEMORY.
+ */
+typedef struct gf_queue gf_queue;
+
+/** No limit, where 0 stands for the default. */
+#define GF_NO_LIMIT UINT64_MAX
+/** Never, where 0 stands for the default. */
+#define GF_NEVER INT64_MAX
+
+/** Which lane a job waits in. */
+typedef enum gf_priority { GF_PRIORITY_NORMAL = 0, GF_PRIORITY_HIGH = 1, GF_PRIORITY_LOW = 2 } gf_priority;
+
+/** Where a job is. Of the jobs that were accepted each is in exactly one of these, or was removed, which is counted. */
+typedef enum gf_queue_state {
+  GF_QUEUE_DELAYED = 1, /**< Waits for its time. */
+  GF_QUEUE_WAITING = 2, /**< Waits in its lane. */
+  GF_QUEUE_RUNNING = 3, /**< Somebody has it under a lease. */
+  GF_QUEUE_DONE = 4,
+  GF_QUEUE_CANCELLED = 5,
+  GF_QUEUE_EXPIRED = 6, /**< Its deadline passed while it waited. */
+  GF_QUEUE_DEAD = 7     /**< In the dead letters, from which it can be put back. */
+} gf_queue_state;
+
+/** Bits of gf_queue_options.flags. */
+typedef enum gf_queue_flags {
+  GF_QUEUE_STRICT_SERVER = 1,  /**< A server that may evict keys or keeps nothing on disk is refused, not warned of. */
+  GF_QUEUE_NO_EVENTS = 2,      /**< No events are kept. */
+  GF_QUEUE_FORGET_FINISHED = 4 /**< Jobs that are over, but for dead letters, are not kept. */
+} gf_queue_flags;
+
+/** What an enqueue does that finds the queue full. */
+typedef enum gf_queue_overflow {
+  GF_QUEUE_REJECT = 0,            /**< GF_ERR_QUEUE_FULL, at the end of the timeout where one is given. */
+  GF_QUEUE_DROP_OLDEST_LOWEST = 1 /**< The oldest job of the lowest lane, none above the new one's, becomes a dead
+                                     letter. */
+} gf_queue_overflow;
+
+/** What an enqueue does that finds the dead letters full. */
+typedef enum gf_dead_overflow {
+  GF_DEAD_REFUSE = 0,       /**< GF_ERR_QUEUE_FULL; jobs that are in still end there, so that nothing is lost. */
+  GF_DEAD_EXPIRE_OLDEST = 1 /**< The oldest dead letter is removed, written to the log, and counted. */
+} gf_dead_overflow;
+
+/** Which lane is served next. */
+typedef enum gf_lane_order {
+  GF_LANES_STRICT = 0,  /**< From above; but jobs that waited too long go first, at most every second time. */
+  GF_LANES_WEIGHTED = 1 /**< In turns, by lane_weights. */
+} gf_lane_order;
+
+/** What a failure comes to. */
+typedef enum gf_failure_action {
+  GF_FAILURE_BY_RULES = 0, /**< As the queue's rules, the status table and the job's policy say. */
+  GF_FAILURE_RETRY = 1,    /**< Retry, whatever the status, while attempts are left. */
+  GF_FAILURE_DEAD = 2      /**< To the dead letters. */
+} gf_failure_action;
+
+/** How failures with one status are treated, where that is not what the status table says. */
+typedef struct gf_retry_rule {
+  uint32_t status; /**< gf_status. */
+  uint32_t action; /**< gf_failure_action: retry or dead. */
+} gf_retry_rule;
+
+/** A rate: so many tokens a period, of which up to `burst` may be spent at once after a pause. */
+typedef struct gf_rate {
+  uint32_t tokens;   /**< 0: no limit. */
+  uint32_t burst;    /**< At least 1 where tokens is not 0. */
+  int64_t period_us; /**< At least `tokens`: a token takes a microsecond or more. */
+} gf_rate;
+
+/** How a queue works. Start from GF_QUEUE_OPTIONS_INIT and set what differs. Arrays of three are of the lanes high,
+ * normal, low. Whoever shares a queue in Redis should give the same. */
+typedef struct gf_queue_options {
+  uint32_t struct_size;   /**< sizeof(gf_queue_options) in the caller's header; the macro sets it. */
+  uint32_t flags;         /**< gf_queue_flags. */
+  const char* redis_url;  /**< redis://[[user]:password@]host[:port][/database] or unix://...; NULL: in this process. */
+  const char* name_space; /**< In Redis: with `name` what the keys begin with. No braces. Default "gameforge". */
+  const char* name;       /**< Default "default". */
+  gf_log_callback log_callback; /**< What the queue has to tell, on the thread of the call that found it; or NULL. */
+  void* log_user_data;
+  uint64_t max_jobs;             /**< That wait or are delayed. Default 1000000; GF_NO_LIMIT. */
+  uint64_t max_bytes;            /**< Of their payloads. Default 4 GiB; GF_NO_LIMIT. */
+  uint64_t lane_max_jobs[3];     /**< Of each lane. Default none. */
+  uint64_t lane_max_bytes[3];    /**< Default none. */
+  uint64_t reserved_for_high;    /**< Places of max_jobs that only jobs of high priority may take. Default 0. */
+  uint64_t max_payload_bytes;    /**< Default 1 MiB; at most 512 MiB. */
+  uint64_t max_result_bytes;     /**< Reference and bytes together. Default 4096; at most 16 MiB. */
+  uint64_t max_dead;             /**< Default 10000; GF_NO_LIMIT. */
+  uint64_t max_dead_bytes;       /**< Of their payloads. Default 1 GiB; GF_NO_LIMIT. */
+  uint64_t kept_finished;        /**< Jobs that are over and can still be read. Default 1000. */
+  uint64_t max_idempotency_keys; /**< Default 1000000; GF_NO_LIMIT. */
+  int64_t max_age_us;            /**< A job that waits longer ends as expired. Default never. */
+  int64_t lease_us;              /**< Where a reserve or extend names none. Default 30 s; at least 1 ms. */
+  int64_t kept_finished_us;      /**< How long those that are over are kept. Default an hour. */
+  int64_t max_dead_us;           /**< A dead letter older than this is removed. Default never. */
+  int64_t normal_max_wait_us;    /**< Strict lanes: after so long a normal job goes before high ones. Default 20 s;
+                                    GF_NEVER. */
+  int64_t low_max_wait_us;       /**< The same of low ones. Default 60 s; GF_NEVER. */
+  int64_t command_timeout_us;    /**< Redis: of a call as a whole, with reconnecting. Default 5 s. */
+  gf_rate user_start_rate;       /**< Starts of one user's jobs. Who is over it keeps the place. Default no limit. */
+  uint32_t overflow;             /**< gf_queue_overflow. */
+  uint32_t dead_overflow;        /**< gf_dead_overflow. */
+  uint32_t lane_order;           /**< gf_lane_order. */
+  uint32_t max_crashes;          /**< Leases that may run out, or be given back, before a job is dead. Default 3. */
+  uint32_t lane_weights[3];      /**< Default 6, 3, 1; at most 1000. */
+  uint32_t user_running_limit;   /**< Jobs of one user that may run at the same time. Default any number. */
+  uint32_t kept_events;          /**< Default 4096; at most 1000000. */
+  uint32_t rule_count;           /**< Entries of rules. */
+  const gf_retry_rule* rules;    /**< Default: the status table's column `retryable`. */
+  uint32_t log_level;            /**< gf_log_level for log_callback. Default GF_LOG_OFF. */
+  uint32_t reserved;             /**< 0. */
+} gf_queue_options;
+
+#define GF_QUEUE_OPTIONS_INIT                                                                                         \
+  {                                                                                                                   \
+    sizeof(gf_queue_options), 0, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+        {0, 0, 0}, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0                                                            \
+  }
+
+/** How long an idempotency key is held. */
+typedef enum gf_key_scope {
+  GF_KEY_FOR_TIME = 0,      /**< For key_ttl_us from the enqueue, whatever becomes of the job. */
+  GF_KEY_UNTIL_STARTED = 1, /**< Until the job is first taken, or ends. */
+  GF_KEY_UNTIL_FINISHED = 2 /**< Until the job ends, be it in the dead letters. */
+} gf_key_scope;
+
+/** What an enqueue answers whose key is held by another job. */
+typedef enum gf_on_duplicate {
+  GF_DUPLICATE_JOIN = 0,  /**< The holder's id, as if it had been this enqueue: what a repeat needs whose answer was
+                             lost. */
+  GF_DUPLICATE_REFUSE = 1 /**< GF_ERR_ALREADY_EXISTS, which names the holder. */
+} gf_on_duplicate;
+
+/**
+ * What is put into a queue. Names (user, tags, key, content type) are UTF-8 without control characters and at most 128
+ * bytes long. Durations are at most 2^50 us, 35 years.
+ */
+typedef struct gf_queue_job {
+  uint32_t struct_size; /**< GF_QUEUE_JOB_INIT sets it. */
+  uint32_t priority;    /**< gf_priority. */
+  gf_job_id id;         /**< 0: the queue makes one. */
+  const char* user;     /**< Users take turns. Default "". */
+  const char* content_type;
+  const uint8_t* payload; /**< Any bytes; copied. */
+  uint64_t payload_bytes;
+  const char* const* tags;     /**< At most 16. */
+  const char* idempotency_key; /**< Default none. */
+  int64_t key_ttl_us;          /**< For GF_KEY_FOR_TIME. Default a day. */
+  int64_t delay_us;            /**< Not before so long from now. The queue's clock counts. */
+  int64_t deadline_us;         /**< A job not begun so long from now ends as expired. Default never. */
+  int64_t retry_base_us; /**< Upper bound of the first wait before a retry; each is twice the last. Default 1 s. */
+  int64_t retry_cap_us;  /**< Upper bound of any. Default 5 min. */
+  uint32_t max_attempts; /**< Runs that may fail; the last of them ends in the dead letters. Default 3, to 1000. */
+  uint32_t tag_count;
+  uint32_t key_scope;    /**< gf_key_scope. */
+  uint32_t on_duplicate; /**< gf_on_duplicate. */
+} gf_queue_job;
+
+#define GF_QUEUE_JOB_INIT \
+  { sizeof(gf_queue_job), 0, {0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** What became of an enqueue. */
+typedef struct gf_queue_enqueued {
+  uint32_t struct_size; /**< Set by the caller: GF_QUEUE_ENQUEUED_INIT. */
+  uint32_t status;      /**< gf_status. */
+  gf_job_id id;
+  uint32_t duplicate; /**< 1: the key was held, `id` is the holder's, and nothing was added. */
+  uint32_t state;     /**< gf_queue_state of the job with that id. */
+} gf_queue_enqueued;
+
+#define GF_QUEUE_ENQUEUED_INIT \
+  { sizeof(gf_queue_enqueued), 0, {0, 0}, 0, 0 }
+
+/**
+ * What proves that a call comes from the holder of a job; always passed by pointer. The token rises by one with every
+ * take of the job, so that a store behind the queue can refuse a stale worker as well.
+ */
+typedef struct gf_lease_key {
+  gf_job_id job;
+  uint64_t fencing_token;
+} gf_lease_key;
+
+/** Answer of a heartbeat. */
+typedef struct gf_heartbeat {
+  uint32_t struct_size;      /**< Set by the caller: GF_HEARTBEAT_INIT. */
+  uint32_t cancel_requested; /**< 1: end the run; whatever it ends with, the job never runs again. */
+  int64_t expires_at_us;     /**< By the queue's clock, since the Unix epoch. */
+} gf_heartbeat;
+
+#define GF_HEARTBEAT_INIT \
+  { sizeof(gf_heartbeat), 0, 0 }
+
+/** What a run gives. Small: large results live in a store, and are named here. */
+typedef struct gf_queue_result {
+  uint32_t struct_size; /**< GF_QUEUE_RESULT_INIT sets it. */
+  uint32_t reserved;    /**< 0. */
+  const char* reference;
+  const uint8_t* bytes; /**< Copied. */
+  uint64_t byte_count;
+} gf_queue_result;
+
+#define GF_QUEUE_RESULT_INIT \
+  { sizeof(gf_queue_result), 0, 0, 0, 0 }
+
+/** Why a run failed. */
+typedef struct gf_queue_failure {
+  uint32_t struct_size; /**< GF_QUEUE_FAILURE_INIT sets it. */
+  uint32_t status;      /**< gf_status; must not be GF_OK. */
+  uint32_t action;      /**< gf_failure_action. */
+  uint32_t reserved;    /**< 0. */
+  const char* message;  /**< Cut to 2048 bytes. */
+} gf_queue_failure;
+
+#define GF_QUEUE_FAILURE_INIT \
+  { sizeof(gf_queue_failure), GF_ERR_INTERNAL, 0, 0, 0 }
+
+/** What a failed run, or one given back, comes to. */
+typedef struct gf_queue_outcome {
+  uint32_t struct_size; /**< Set by the caller: GF_QUEUE_OUTCOME_INIT. */
+  uint32_t state;       /**< gf_queue_state: delayed or waiting, it runs again; dead; cancelled, that had been asked. */
+  int64_t retry_in_us;  /**< Of delayed. */
+} gf_queue_outcome;
+
+#define GF_QUEUE_OUTCOME_INIT \
+  { sizeof(gf_queue_outcome), 0, 0 }
+
+/** What a cancel did. */
+typedef enum gf_cancel_outcome {
+  GF_CANCEL_ENDED = 1,    /**< The job waited, and has ended. */
+  GF_CANCEL_REQUESTED = 2 /**< It runs: its holder learns at the next heartbeat, and it never runs again. */
+} gf_cancel_outcome;
+
+/** Which jobs a call means. Every field that is set must fit. */
+typedef struct gf_queue_filter {
+  uint32_t struct_size;  /**< GF_QUEUE_FILTER_INIT sets it. */
+  uint32_t state;        /**< gf_queue_state. Default GF_QUEUE_DEAD. */
+  uint32_t status;       /**< gf_status of dead letters. Default any. */
+  uint32_t reserved;     /**< 0. */
+  const char* user;      /**< Default any. */
+  const char* tag;       /**< Default any. */
+  int64_t older_than_us; /**< In this state (waiting: since its enqueue) for longer than that. Default any. */
+} gf_queue_filter;
+
+#define GF_QUEUE_FILTER_INIT \
+  { sizeof(gf_queue_filter), 0, 0, 0, 0, 0, 0 }
+
+/** Jobs as they were when they were read or taken; a counted object, apart from the queue. To gf_queue_jobs_release. */
+typedef struct gf_queue_jobs gf_queue_jobs;
+
+/** One of them. Times are microseconds since the Unix epoch by the queue's clock, 0 where there is none. Of jobs that
+ * were reserved, what a worker needs is filled in: not the history, the policy and the like. */
+typedef struct gf_queue_job_info {
+  uint32_t struct_size; /**< Set by the caller: GF_QUEUE_JOB_INFO_INIT. */
+  uint32_t state;       /**< gf_queue_state. */
+  gf_lease_key key;     /**< The id; with the token of the newest take, which is 0 before the first. */
+  uint32_t priority;    /**< gf_priority. */
+  uint32_t attempt;     /**< Failures so far plus one. */
+  uint32_t failures;    /**< Since the enqueue, or since it was put back from the dead letters. */
+  uint32_t crashes;     /**< Likewise: leases that ran out, and those given back. */
+  uint32_t max_attempts;
+  uint32_t cancel_requested;
+  uint32_t end_status; /**< gf_status: why it is dead. */
+  uint32_t tag_count;
+  uint32_t attempt_count; /**< Entries of the history, for gf_queue_jobs_attempt. */
+  uint32_t reserved;      /**< 0. */
+  int64_t enqueued_us;
+  int64_t available_us; /**< When it came, or will come, into its lane. */
+  int64_t deadline_us;
+  int64_t started_us; /**< Of the newest run. */
+  int64_t finished_us;
+  int64_t lease_expires_us;
+  uint64_t progress_done;
+  uint64_t progress_total;
+  uint64_t payload_bytes; /**< Of the payload that is at hand: lists have none. */
+  uint64_t result_bytes;
+} gf_queue_job_info;
+
+#define GF_QUEUE_JOB_INFO_INIT \
+  { sizeof(gf_queue_job_info), 0, {{0, 0}, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** How a run ended that did not finish its job. */
+typedef enum gf_attempt_end {
+  GF_ATTEMPT_FAILED = 1,
+  GF_ATTEMPT_CRASHED = 2, /**< The lease ran out: the worker died, or could not be reached. */
+  GF_ATTEMPT_RELEASED = 3 /**< Given back by its holder. */
+} gf_attempt_end;
+
+/** One entry of a job's history. */
+typedef struct gf_queue_attempt {
+  uint32_t struct_size; /**< Set by the caller: GF_QUEUE_ATTEMPT_INIT. */
+  uint32_t end;         /**< gf_attempt_end. */
+  uint64_t fencing_token;
+  int64_t started_us;
+  int64_t ended_us;
+  uint32_t status;   /**< gf_status. */
+  uint32_t reserved; /**< 0. */
+} gf_queue_attempt;
+
+#define GF_QUEUE_ATTEMPT_INIT \
+  { sizeof(gf_queue_attempt), 0, 0, 0, 0, 0, 0 }
+
+/** A text of a job. */
+typedef enum gf_queue_text {
+  GF_QUEUE_TEXT_USER = 1,
+  GF_QUEUE_TEXT_CONTENT_TYPE = 2,
+  GF_QUEUE_TEXT_TAG = 3, /**< The one of number `nth`. */
+  GF_QUEUE_TEXT_IDEMPOTENCY_KEY = 4,
+  GF_QUEUE_TEXT_WORKER = 5, /**< Of the newest run. */
+  GF_QUEUE_TEXT_PROGRESS_NOTE = 6,
+  GF_QUEUE_TEXT_RESULT_REFERENCE = 7,
+  GF_QUEUE_TEXT_END_MESSAGE = 8,    /**< Why it is dead. */
+  GF_QUEUE_TEXT_ATTEMPT_WORKER = 9, /**< Of the entry `nth` of the history, as the next. */
+  GF_QUEUE_TEXT_ATTEMPT_MESSAGE = 10
+} gf_queue_text;
+
+/** Bytes of a job. */
+typedef enum gf_queue_bytes { GF_QUEUE_BYTES_PAYLOAD = 1, GF_QUEUE_BYTES_RESULT = 2 } gf_queue_bytes;
+
+/** What an event of a queue tells. */
+typedef enum gf_queue_event_type {
+  GF_QUEUE_EVENT_ACCEPTED = 1,
+  GF_QUEUE_EVENT_STARTED = 2,
+  GF_QUEUE_EVENT_RETRIED = 3,   /**< A run failed; the job waits again. */
+  GF_QUEUE_EVENT_RELEASED = 4,  /**< Given back by its holder. */
+  GF_QUEUE_EVENT_RECOVERED = 5, /**< Its lease ran out; it waits again. */
+  GF_QUEUE_EVENT_DONE = 6,
+  GF_QUEUE_EVENT_CANCELLED = 7,
+  GF_QUEUE_EVENT_EXPIRED = 8,
+  GF_QUEUE_EVENT_DEAD = 9,
+  GF_QUEUE_EVENT_REQUEUED = 10, /**< Put back from the dead letters. */
+  GF_QUEUE_EVENT_REMOVED = 11   /**< A dead letter was purged, or expired. */
+} gf_queue_event_type;
+
+/** One event of a queue. Flat: no pointers, nothing to free. */
+typedef struct gf_queue_event {
+  uint32_t struct_size; /**< Set by the caller: GF_QUEUE_EVENT_INIT. */
+  uint32_t type;        /**< gf_queue_event_type. */
+  uint64_t sequence;    /**< Rises by one with every event of the queue. */
+  gf_job_id job;
+  uint64_t fencing_token;
+  int64_t unix_us;   /**< By the queue's clock. */
+  uint32_t status;   /**< gf_status. */
+  uint32_t reserved; /**< 0. */
+} gf_queue_event;
+
+#define GF_QUEUE_EVENT_INIT \
+  { sizeof(gf_queue_event), 0, 0, {0, 0}, 0, 0, 0, 0 }
+
+/**
+ * Figures of a queue. At all times accepted = waiting + delayed + running + done + cancelled + expired + dead +
+ * removed. Quantiles are known to 12.5 %.
+ */
+typedef struct gf_queue_statistics {
+  uint32_t struct_size; /**< Set by the caller: GF_QUEUE_STATISTICS_INIT. */
+  uint32_t paused;
+  uint64_t waiting[3]; /**< By lane: high, normal, low. */
+  uint64_t delayed;
+  uint64_t running;
+  uint64_t dead;
+  uint64_t finished_kept;
+  uint64_t payload_bytes; /**< Of what waits or is delayed. */
+  uint64_t dead_bytes;
+  uint64_t users;
+  int64_t oldest_waiting_us; /**< How long the oldest job waits; 0 when none does. */
+  uint64_t accepted;         /**< From here on: how many there were since the queue was made. */
+  uint64_t duplicates;
+  uint64_t rejected; /**< For want of room. */
+  uint64_t taken;
+  uint64_t renewed;
+  uint64_t done;
+  uint64_t failed; /**< Runs. */
+  uint64_t retried;
+  uint64_t released;
+  uint64_t recovered;  /**< Leases that ran out. */
+  uint64_t fenced_off; /**< Calls with a token that was not the newest. */
+  uint64_t cancelled;
+  uint64_t expired;
+  uint64_t died;    /**< Ways into the dead letters. */
+  uint64_t dropped; /**< Of these, for want of room. */
+  uint64_t requeued;
+  uint64_t removed;    /**< Out of the dead letters for good. */
+  uint64_t wait_count; /**< From when a job could run until it was taken. */
+  int64_t wait_p50_us;
+  int64_t wait_p90_us;
+  int64_t wait_p99_us;
+  uint64_t run_count; /**< From its take until it was done. */
+  int64_t run_p50_us;
+  int64_t run_p90_us;
+  int64_t run_p99_us;
+} gf_queue_statistics;
+
+#define GF_QUEUE_STATISTICS_INIT                                                                                       \
+  {                                                                                                                    \
+    sizeof(gf_queue_statistics), 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+        0, 0, 0, 0, 0, 0, 0, 0, 0                                                                                      \
+  }
+
+/**
+ * Opens a queue. In this process: a new one, which ends with its last use. In Redis: the one of that name, which is
+ * made where there is none.
+ *
+ * options:   NULL for the defaults; what it points to is copied.
+ * out_queue: receives the queue, or NULL when the call fails.
+ *
+ * Errors: GF_ERR_UNSUPPORTED (a server before 6.2, TLS, or with GF_QUEUE_STRICT_SERVER); GF_ERR_SCHEMA_TOO_NEW;
+ * GF_ERR_WRONG_STATE (the keys in Redis are no queue's); those of every queue.
+ * Ownership: the queue is the caller's, to gf_queue_close.
+ * Threads: any.
+ * Blocks: in Redis for its first answers, at most command_timeout_us.
+ */
+GF_API gf_status gf_queue_open(const gf_queue_options* options, gf_queue** out_queue);
+
+/**
+ * Gives other limits and rules from now on. What is in stays in. redis_url, name_space, name, the log's and
+ * command_timeout_us are not looked at.
+ *
+ * Errors: those of every queue.
+ * Ownership: what options points to is copied.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_configure(gf_queue* queue, const gf_queue_options* options);
+
+/**
+ * Lets no enqueue or reserve through this handle begin any more, and ends those that wait, with GF_ERR_SHUTTING_DOWN.
+ * What is taken can still be ended, and everything be read.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_stop(gf_queue* queue);
+
+/**
+ * Stops a queue and ends the handle. In this process the jobs end with it, so gf_queue_drain it first; in Redis they
+ * stay, and those that were taken here come back when their leases run out.
+ *
+ * queue: may be NULL.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE.
+ * Ownership: the handle is gone; jobs that were read or taken stay until they are released.
+ * Threads: any; calls that other threads are in end by themselves.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_close(gf_queue* queue);
+
+/**
+ * Puts a job in.
+ *
+ * timeout_us:   how long to wait for room where the queue is full; 0: not at all.
+ * out_enqueued: may be NULL.
+ *
+ * Errors: GF_ERR_QUEUE_FULL names the limit and the figures; GF_ERR_PAYLOAD_TOO_LARGE; GF_ERR_ALREADY_EXISTS (an id in
+ * use, or a key as on_duplicate says); GF_ERR_SHUTTING_DOWN; those of every queue.
+ * Ownership: everything is copied.
+ * Threads: any.
+ * Blocks: at most timeout_us, and for Redis.
+ */
+GF_API gf_status gf_queue_enqueue(gf_queue* queue, const gf_queue_job* job, int64_t timeout_us,
+                                  gf_queue_enqueued* out_enqueued);
+
+/**
+ * Puts several jobs in, each as if alone, in order, without waiting for room.
+ *
+ * jobs:         so many, jobs[0].struct_size bytes apart, which is every one's struct_size.
+ * out_enqueued: receives what became of each, in the same way; may be NULL.
+ *
+ * Errors: the first one of a job, with a message that names it; the others are in out_enqueued. Nothing is put in when
+ * one of the jobs cannot even be read. Those of gf_queue_enqueue.
+ * Ownership: everything is copied.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_enqueue_many(gf_queue* queue, const gf_queue_job* jobs, uint32_t count,
+                                       gf_queue_enqueued* out_enqueued);
+
+/**
+ * Takes jobs that may run now, or waits for the first.
+ *
+ * worker:   who asks, for records; may be NULL.
+ * lease_us: how long they are the caller's; 0: the queue's.
+ * count:    at most so many, 1 to 1000; receives how many there are.
+ * out_jobs: receives them, or NULL.
+ *
+ * Errors: GF_ERR_WOULD_BLOCK (none now, without a timeout; a paused queue gives none); GF_ERR_TIMED_OUT (none in time);
+ * GF_ERR_SHUTTING_DOWN; those of every queue.
+ * Ownership: out_jobs is the caller's, to gf_queue_jobs_release, which leaves the leases as they are.
+ * Threads: any.
+ * Blocks: at most timeout_us, and for Redis.
+ */
+GF_API gf_status gf_queue_reserve(gf_queue* queue, const char* worker, int64_t lease_us, int64_t timeout_us,
+                                  uint32_t* count, gf_queue_jobs** out_jobs);
+
+/**
+ * Prolongs a lease: a heartbeat.
+ *
+ * lease_us:      from now; 0: the queue's.
+ * out_heartbeat: says whether the run shall be cancelled; may be NULL.
+ *
+ * Errors: GF_ERR_LEASE_LOST: the job is somebody else's, or over; end the run. Those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_extend(gf_queue* queue, const gf_lease_key* key, int64_t lease_us,
+                                 gf_heartbeat* out_heartbeat);
+
+/**
+ * Says how far a run is, for whoever reads the job.
+ *
+ * note: cut to 2048 bytes; may be NULL.
+ *
+ * Errors: GF_ERR_LEASE_LOST; those of every queue.
+ * Ownership: everything is copied.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_report_progress(gf_queue* queue, const gf_lease_key* key, uint64_t done, uint64_t total,
+                                          const char* note);
+
+/**
+ * Ends a run well: the job is done.
+ *
+ * result: may be NULL.
+ *
+ * Errors: GF_ERR_LEASE_LOST; GF_ERR_PAYLOAD_TOO_LARGE (the result; the run goes on); those of every queue.
+ * Ownership: everything is copied.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_complete(gf_queue* queue, const gf_lease_key* key, const gf_queue_result* result);
+
+/**
+ * Ends several runs well, each as if alone.
+ *
+ * results:      as many, results[0].struct_size bytes apart; NULL: none.
+ * out_statuses: receives the gf_status of each; may be NULL.
+ *
+ * Errors: the first one of a run, with a message that names it. Those of gf_queue_complete.
+ * Ownership: everything is copied.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_complete_many(gf_queue* queue, const gf_lease_key* keys, const gf_queue_result* results,
+                                        uint32_t count, uint32_t* out_statuses);
+
+/**
+ * Ends a run that failed: the job waits again, or goes to the dead letters.
+ *
+ * out_outcome: which of the two; may be NULL.
+ *
+ * Errors: GF_ERR_LEASE_LOST; those of every queue.
+ * Ownership: everything is copied.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_fail(gf_queue* queue, const gf_lease_key* key, const gf_queue_failure* failure,
+                               gf_queue_outcome* out_outcome);
+
+/**
+ * Gives a job back: to its place, or with a delay to a later time. It costs no attempt, but counts as a crash does.
+ *
+ * out_outcome: may be NULL.
+ *
+ * Errors: GF_ERR_LEASE_LOST; those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_release_lease(gf_queue* queue, const gf_lease_key* key, int64_t delay_us,
+                                        gf_queue_outcome* out_outcome);
+
+/**
+ * Cancels a job: at once where it waits; where it runs, its holder is told by the next heartbeat.
+ *
+ * out_outcome: receives a gf_cancel_outcome; may be NULL.
+ *
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_WRONG_STATE (it is over); those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_cancel(gf_queue* queue, const gf_job_id* job, uint32_t* out_outcome);
+
+/**
+ * Reads one job whole.
+ *
+ * Errors: GF_ERR_NOT_FOUND, also for one that is over and no longer kept; those of every queue.
+ * Ownership: out_jobs is the caller's, to gf_queue_jobs_release.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_get(gf_queue* queue, const gf_job_id* job, gf_queue_jobs** out_jobs);
+
+/**
+ * Reads jobs, without payloads, page by page. Jobs that are there all the time are listed exactly once.
+ *
+ * filter: NULL: all dead letters.
+ * cursor: NULL or "" for the first page; else gf_queue_jobs_cursor of the page before.
+ * limit:  1 to 1000. A page may hold fewer, and more may follow: only an empty cursor is the end.
+ *
+ * Errors: those of every queue.
+ * Ownership: out_jobs is the caller's, to gf_queue_jobs_release.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_list(gf_queue* queue, const gf_queue_filter* filter, const char* cursor, uint32_t limit,
+                               gf_queue_jobs** out_jobs);
+
+/**
+ * Removes all jobs that fit: cancels what waits or is delayed, forgets what is over, removes dead letters.
+ *
+ * filter:      NULL: all dead letters. Running jobs are GF_ERR_UNSUPPORTED: they are cancelled one by one.
+ * out_changed: receives how many, also with an error; may be NULL.
+ *
+ * Errors: GF_ERR_TIMED_OUT: more may be left; those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any; it works in portions, between which others go on.
+ * Blocks: at most timeout_us and one portion.
+ */
+GF_API gf_status gf_queue_purge(gf_queue* queue, const gf_queue_filter* filter, int64_t timeout_us,
+                                uint64_t* out_changed);
+
+/**
+ * Puts a dead letter back: its attempts begin anew, id and history stay. Limits of depth are not asked.
+ *
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_WRONG_STATE (it is not dead); those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_requeue(gf_queue* queue, const gf_job_id* job);
+
+/**
+ * Puts all dead letters back that fit.
+ *
+ * filter:      of dead letters; NULL: all.
+ * out_changed: receives how many, also with an error; may be NULL.
+ *
+ * Errors: GF_ERR_TIMED_OUT: more may be left; those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any; it works in portions.
+ * Blocks: at most timeout_us and one portion.
+ */
+GF_API gf_status gf_queue_requeue_many(gf_queue* queue, const gf_queue_filter* filter, int64_t timeout_us,
+                                       uint64_t* out_changed);
+
+/**
+ * Pauses a queue, in Redis for all workers: it accepts jobs and hands none out; or lets it go on.
+ *
+ * paused: 1 or 0.
+ *
+ * Errors: those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_pause(gf_queue* queue, uint32_t paused);
+
+/**
+ * Pauses a queue and waits until no job runs any more.
+ *
+ * Errors: GF_ERR_TIMED_OUT: some still run, and the queue stays paused; those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: at most timeout_us, and for Redis.
+ */
+GF_API gf_status gf_queue_drain(gf_queue* queue, int64_t timeout_us);
+
+/**
+ * Does what is due (leases that ran out, delays, deadlines, retention), as every reserve does too: for a host that only
+ * puts jobs in. In bounded portions.
+ *
+ * out_more: receives 1 while more is due, else 0; may be NULL.
+ *
+ * Errors: those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_sweep(gf_queue* queue, uint32_t* out_more);
+
+/**
+ * Reads the figures of a queue, at a cost that does not depend on its size.
+ *
+ * Errors: those of every queue.
+ * Ownership: out_statistics is the caller's.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_read_statistics(gf_queue* queue, gf_queue_statistics* out_statistics);
+
+/**
+ * Gives the same as one JSON object, with the whole histograms.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; those of every queue.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_statistics_json(gf_queue* queue, char* buffer, uint64_t* size);
+
+/**
+ * Gives the same for Prometheus (text format 0.0.4), as gameforge_queue_* with the label `queue`.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; those of every queue.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_prometheus_text(gf_queue* queue, char* buffer, uint64_t* size);
+
+/**
+ * Reads how many jobs of a user wait and run.
+ *
+ * Errors: those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_user_statistics(gf_queue* queue, const char* user, uint64_t* out_waiting,
+                                          uint64_t* out_running);
+
+/**
+ * Reads events, oldest first. Any number of readers, each with a place of its own.
+ *
+ * after:      the sequence of the last event that was read, 0 for what is still kept; moves on.
+ * timeout_us: how long to wait for a first.
+ * count:      room of out_events, 1 to 1000; receives how many there are.
+ * out_events: out_events[0].struct_size bytes apart, which is every one's struct_size.
+ * out_missed: receives how many events after *after are no longer kept; may be NULL.
+ *
+ * Errors: GF_ERR_WOULD_BLOCK (none now, without a timeout); GF_ERR_TIMED_OUT; GF_ERR_UNSUPPORTED
+ * (GF_QUEUE_NO_EVENTS); those of every queue.
+ * Ownership: out_events is the caller's.
+ * Threads: any.
+ * Blocks: at most timeout_us, and for Redis.
+ */
+GF_API gf_status gf_queue_read_events(gf_queue* queue, uint64_t* after, int64_t timeout_us, uint32_t* count,
+                                      gf_queue_event* out_events, uint64_t* out_missed);
+
+/**
+ * Says how many jobs there are.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_jobs_count(gf_queue_jobs* jobs, uint32_t* out_count);
+
+/**
+ * Describes one of the jobs.
+ *
+ * index: from 0.
+ *
+ * Errors: GF_ERR_NOT_FOUND past the last; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: out_info is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_jobs_info(gf_queue_jobs* jobs, uint32_t index, gf_queue_job_info* out_info);
+
+/**
+ * Describes one entry of a job's history.
+ *
+ * nth: from 0, oldest first.
+ *
+ * Errors: as gf_queue_jobs_info.
+ * Ownership: out_attempt is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_jobs_attempt(gf_queue_jobs* jobs, uint32_t index, uint32_t nth,
+                                       gf_queue_attempt* out_attempt);
+
+/**
+ * Gives a text of one of the jobs.
+ *
+ * which: gf_queue_text. nth: for those of which there are several.
+ *
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_UNSUPPORTED (unknown text); GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE;
+ * GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_jobs_text(gf_queue_jobs* jobs, uint32_t index, uint32_t which, uint32_t nth, char* buffer,
+                                    uint64_t* size);
+
+/**
+ * Gives bytes of one of the jobs, without a copy.
+ *
+ * which: gf_queue_bytes. size: receives how many.
+ *
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_UNSUPPORTED (unknown bytes); GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the library's; valid until gf_queue_jobs_release.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_jobs_bytes(gf_queue_jobs* jobs, uint32_t index, uint32_t which, const uint8_t** out_bytes,
+                                     uint64_t* size);
+
+/**
+ * Gives all that is known of one of the jobs as one JSON object, without payload and result bytes.
+ *
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_jobs_json(gf_queue_jobs* jobs, uint32_t index, char* buffer, uint64_t* size);
+
+/**
+ * Gives the cursor for the page that follows this one of a list; empty after the last.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_jobs_cursor(gf_queue_jobs* jobs, char* buffer, uint64_t* size);
+
+/**
+ * Gives back what was read. Leases stay as they are.
+ *
+ * jobs: may be NULL.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE.
+ * Ownership: the handle and its bytes are gone.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_jobs_release(gf_queue_jobs* jobs);
+
+/* ---- Rate limiter ----------------------------------------------------------------------------------------------- */
+
+/** Token buckets of users, of queues and of all, in this process or, shared, in Redis. To gf_rate_limiter_close. */
+typedef struct gf_rate_limiter gf_rate_limiter;
+
+/** Limits. Each user of a class has a bucket of their own; those of no class, or of one that is not named, go by
+ * per_user. */
+typedef struct gf_rate_limiter_options {
+  uint32_t struct_size;   /**< GF_RATE_LIMITER_OPTIONS_INIT sets it. */
+  uint32_t class_count;   /**< Entries of class_names and class_rates. */
+  const char* redis_url;  /**< As in gf_queue_options. */
+  const char* name_space; /**< Who gives the same shares the buckets. Default "gameforge". */
+  gf_rate global;
+  gf_rate per_queue;
+  gf_rate per_user;
+  const char* const* class_names;
+  const gf_rate* class_rates;
+  int64_t command_timeout_us; /**< As in gf_queue_options. */
+} gf_rate_limiter_options;
+
+#define GF_RATE_LIMITER_OPTIONS_INIT \
+  { sizeof(gf_rate_limiter_options), 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, 0, 0, 0 }
+
+/** Who asks for tokens. */
+typedef struct gf_rate_question {
+  uint32_t struct_size; /**< GF_RATE_QUESTION_INIT sets it. */
+  uint32_t tokens;      /**< Default 1. */
+  const char* queue;    /**< Default "". */
+  const char* user;     /**< Default "". */
+  const char* user_class;
+} gf_rate_question;
+
+#define GF_RATE_QUESTION_INIT \
+  { sizeof(gf_rate_question), 0, 0, 0, 0 }
+
+/** The answer. */
+typedef struct gf_rate_answer {
+  uint32_t struct_size;   /**< Set by the caller: GF_RATE_ANSWER_INIT. */
+  uint32_t remaining;     /**< Whole tokens left in the emptiest bucket that was asked. */
+  int64_t retry_after_us; /**< 0 when admitted; else the shortest wait after which the same call is admitted. */
+} gf_rate_answer;
+
+#define GF_RATE_ANSWER_INIT \
+  { sizeof(gf_rate_answer), 0, 0 }
+
+/**
+ * Opens a rate limiter. In Redis it connects at the first question.
+ *
+ * options: what it points to is copied.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT names the limit; GF_ERR_UNSUPPORTED; GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the limiter is the caller's, to gf_rate_limiter_close.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_rate_limiter_open(const gf_rate_limiter_options* options, gf_rate_limiter** out_limiter);
+
+/**
+ * Gives other limits, from the next question on; redis_url and name_space are not looked at.
+ *
+ * Errors: as gf_rate_limiter_open; GF_ERR_INVALID_HANDLE.
+ * Ownership: what options points to is copied.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_rate_limiter_configure(gf_rate_limiter* limiter, const gf_rate_limiter_options* options);
+
+/**
+ * Takes tokens from every bucket that is concerned, or from none: what is refused is not charged.
+ *
+ * out_answer: may be NULL.
+ *
+ * Errors: GF_ERR_RATE_LIMITED, and out_answer says when to try again; GF_ERR_INVALID_ARGUMENT, also for more tokens
+ * than a burst, which no wait would help; those of a server, as for a queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis, at most command_timeout_us.
+ */
+GF_API gf_status gf_rate_limiter_take(gf_rate_limiter* limiter, const gf_rate_question* question,
+                                      gf_rate_answer* out_answer);
+
+/**
+ * Ends a rate limiter.
+ *
+ * limiter: may be NULL.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE.
+ * Ownership: the handle is gone.
+ * Threads: any; calls that other threads are in end by themselves.
+ * Blocks: never.
+ */
+GF_API gf_status gf_rate_limiter_close(gf_rate_limiter* limiter);
+
 #ifdef __cplusplus
 }
 #endif

@@ -950,6 +950,427 @@ class Migrator {
   std::unique_ptr<Hook> hook_;
 };
 
+/** How a queue works: the numbers of gf_queue_options, with the texts and arrays that it points to. */
+struct QueueOptions {
+  gf_queue_options numbers = GF_QUEUE_OPTIONS_INIT;
+  Text redis_url; /**< Not set: in this process. */
+  Text name_space;
+  Text name;
+  std::vector<gf_retry_rule> rules;
+
+  /** As the C ABI takes it; points into this. */
+  gf_queue_options c_options() const {
+    gf_queue_options c = numbers;
+    c.redis_url = redis_url.c_str();
+    c.name_space = name_space.c_str();
+    c.name = name.c_str();
+    c.rules = rules.data();
+    c.rule_count = static_cast<std::uint32_t>(rules.size());
+    return c;
+  }
+};
+
+/** What is put into a queue. The fields are those of gf_queue_job. */
+struct QueueJob {
+  JobId id;
+  gf_priority priority = GF_PRIORITY_NORMAL;
+  std::string payload;
+  Text user;
+  Text content_type;
+  std::vector<std::string> tags;
+  Text idempotency_key;
+  gf_key_scope key_scope = GF_KEY_FOR_TIME;
+  gf_on_duplicate on_duplicate = GF_DUPLICATE_JOIN;
+  std::chrono::microseconds key_ttl{0};
+  std::chrono::microseconds delay{0};
+  std::chrono::microseconds deadline{0};
+  std::uint32_t max_attempts = 0;
+  std::chrono::microseconds retry_base{0};
+  std::chrono::microseconds retry_cap{0};
+
+  /** As the C ABI takes it; points into this and into `tag_texts`. */
+  gf_queue_job c_job(std::vector<const char*>& tag_texts) const {
+    gf_queue_job c = GF_QUEUE_JOB_INIT;
+    c.priority = static_cast<std::uint32_t>(priority);
+    c.id = id.id;
+    c.user = user.c_str();
+    c.content_type = content_type.c_str();
+    c.payload = reinterpret_cast<const std::uint8_t*>(payload.data());
+    c.payload_bytes = payload.size();
+    for (const auto& tag : tags) tag_texts.push_back(tag.c_str());
+    c.tags = tag_texts.data();
+    c.tag_count = static_cast<std::uint32_t>(tags.size());
+    c.idempotency_key = idempotency_key.c_str();
+    c.key_ttl_us = detail::microseconds(key_ttl);
+    c.delay_us = detail::microseconds(delay);
+    c.deadline_us = detail::microseconds(deadline);
+    c.retry_base_us = detail::microseconds(retry_base);
+    c.retry_cap_us = detail::microseconds(retry_cap);
+    c.max_attempts = max_attempts;
+    c.key_scope = static_cast<std::uint32_t>(key_scope);
+    c.on_duplicate = static_cast<std::uint32_t>(on_duplicate);
+    return c;
+  }
+};
+
+/** What became of an enqueue. */
+struct QueueEnqueued {
+  JobId id;
+  gf_status status;
+  bool duplicate;
+  gf_queue_state state;
+};
+
+/** Which jobs a call means. */
+struct QueueFilter {
+  gf_queue_state state = GF_QUEUE_DEAD;
+  Text user;
+  Text tag;
+  gf_status status = GF_OK; /**< Of dead letters; GF_OK: any. */
+  std::chrono::microseconds older_than{0};
+
+  gf_queue_filter c_filter() const {
+    gf_queue_filter c = GF_QUEUE_FILTER_INIT;
+    c.state = static_cast<std::uint32_t>(state);
+    c.status = static_cast<std::uint32_t>(status);
+    c.user = user.c_str();
+    c.tag = tag.c_str();
+    c.older_than_us = detail::microseconds(older_than);
+    return c;
+  }
+};
+
+/** Jobs that were read or taken: a counted object, apart from its queue. Leases stay as they are when it goes. */
+class QueueJobs {
+ public:
+  /** None; only to be assigned to. */
+  QueueJobs() = default;
+  /** Takes over a handle. */
+  explicit QueueJobs(gf_queue_jobs* handle) noexcept : handle_(handle) {}
+  QueueJobs(QueueJobs&& other) noexcept : handle_(other.handle_) { other.handle_ = nullptr; }
+  QueueJobs& operator=(QueueJobs&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  QueueJobs(const QueueJobs&) = delete;
+  QueueJobs& operator=(const QueueJobs&) = delete;
+  ~QueueJobs() { gf_queue_jobs_release(handle_); }
+
+  std::uint32_t size() const {
+    std::uint32_t count = 0;
+    if (handle_ != nullptr) detail::check(gf_queue_jobs_count(handle_, &count));
+    return count;
+  }
+  bool empty() const { return size() == 0; }
+  gf_queue_job_info info(std::uint32_t index) const {
+    gf_queue_job_info info = GF_QUEUE_JOB_INFO_INIT;
+    detail::check(gf_queue_jobs_info(handle_, index, &info));
+    return info;
+  }
+  gf_lease_key key(std::uint32_t index) const { return info(index).key; }
+  std::string payload(std::uint32_t index) const { return bytes(index, GF_QUEUE_BYTES_PAYLOAD); }
+  std::string result(std::uint32_t index) const { return bytes(index, GF_QUEUE_BYTES_RESULT); }
+  std::string text(std::uint32_t index, gf_queue_text which, std::uint32_t nth = 0) const {
+    gf_queue_jobs* const jobs = handle_;
+    return detail::text([jobs, index, which, nth](char* buffer, std::uint64_t* size) {
+      return gf_queue_jobs_text(jobs, index, static_cast<std::uint32_t>(which), nth, buffer, size);
+    });
+  }
+  gf_queue_attempt attempt(std::uint32_t index, std::uint32_t nth) const {
+    gf_queue_attempt attempt = GF_QUEUE_ATTEMPT_INIT;
+    detail::check(gf_queue_jobs_attempt(handle_, index, nth, &attempt));
+    return attempt;
+  }
+  std::string json(std::uint32_t index) const {
+    gf_queue_jobs* const jobs = handle_;
+    return detail::text(
+        [jobs, index](char* buffer, std::uint64_t* size) { return gf_queue_jobs_json(jobs, index, buffer, size); });
+  }
+  /** For the page that follows; empty after the last. */
+  std::string cursor() const {
+    gf_queue_jobs* const jobs = handle_;
+    return detail::text([jobs](char* buffer, std::uint64_t* size) { return gf_queue_jobs_cursor(jobs, buffer, size); });
+  }
+  gf_queue_jobs* handle() const noexcept { return handle_; }
+
+ private:
+  std::string bytes(std::uint32_t index, gf_queue_bytes which) const {
+    const std::uint8_t* bytes = nullptr;
+    std::uint64_t size = 0;
+    detail::check(gf_queue_jobs_bytes(handle_, index, static_cast<std::uint32_t>(which), &bytes, &size));
+    return std::string(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
+  }
+
+  gf_queue_jobs* handle_ = nullptr;
+};
+
+/**
+ * A queue, in this process or in Redis. Move only; closed by its destructor.
+ *
+ *     gameforge::Queue queue;
+ *     gameforge::QueueJob job;
+ *     job.payload = "a red potion";
+ *     queue.enqueue(job);
+ *     const gameforge::QueueJobs jobs = queue.reserve(1, "worker 1", std::chrono::seconds(5));
+ *     for (std::uint32_t index = 0; index < jobs.size(); ++index) queue.complete(jobs.key(index));
+ */
+class Queue {
+ public:
+  explicit Queue(const QueueOptions& options = QueueOptions()) {
+    const gf_queue_options c = options.c_options();
+    detail::check(gf_queue_open(&c, &handle_));
+  }
+  Queue(Queue&& other) noexcept : handle_(other.handle_) { other.handle_ = nullptr; }
+  Queue& operator=(Queue&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+  ~Queue() { gf_queue_close(handle_); }
+
+  gf_queue* handle() const noexcept { return handle_; }
+
+  /** Other numbers and rules; the texts are not looked at. */
+  void configure(const QueueOptions& options) {
+    const gf_queue_options c = options.c_options();
+    detail::check(gf_queue_configure(handle_, &c));
+  }
+  void stop() { detail::check(gf_queue_stop(handle_)); }
+
+  QueueEnqueued enqueue(const QueueJob& job, std::chrono::microseconds timeout = std::chrono::microseconds(0)) {
+    std::vector<const char*> tags;
+    const gf_queue_job c = job.c_job(tags);
+    gf_queue_enqueued out = GF_QUEUE_ENQUEUED_INIT;
+    detail::check(gf_queue_enqueue(handle_, &c, detail::microseconds(timeout), &out));
+    return enqueued(out);
+  }
+  /** Throws only when none could be put in; else each entry has its status. */
+  std::vector<QueueEnqueued> enqueue_many(const std::vector<QueueJob>& jobs) {
+    std::vector<std::vector<const char*>> tags(jobs.size());
+    std::vector<gf_queue_job> c;
+    for (std::size_t index = 0; index < jobs.size(); ++index) c.push_back(jobs[index].c_job(tags[index]));
+    const gf_queue_enqueued fresh = GF_QUEUE_ENQUEUED_INIT;
+    std::vector<gf_queue_enqueued> out(jobs.size(), fresh);
+    const gf_status status = gf_queue_enqueue_many(handle_, c.data(), static_cast<std::uint32_t>(c.size()), out.data());
+    std::vector<QueueEnqueued> answers;
+    bool any = false;
+    for (const auto& one : out) {
+      answers.push_back(enqueued(one));
+      any = any || answers.back().id != JobId();
+    }
+    if (!any) detail::check(status);
+    return answers;
+  }
+
+  /** Empty when no job came in time. lease 0: the queue's. */
+  QueueJobs reserve(std::uint32_t count, const Text& worker, std::chrono::microseconds timeout,
+                    std::chrono::microseconds lease = std::chrono::microseconds(0)) {
+    gf_queue_jobs* jobs = nullptr;
+    const gf_status status = gf_queue_reserve(handle_, worker.c_str(), detail::microseconds(lease),
+                                              detail::microseconds(timeout), &count, &jobs);
+    if (status != GF_ERR_WOULD_BLOCK && status != GF_ERR_TIMED_OUT) detail::check(status);
+    return QueueJobs(jobs);
+  }
+  /** A heartbeat. True: end the run, it was cancelled. Throws GF_ERR_LEASE_LOST where it is somebody else's. */
+  bool extend(const gf_lease_key& key, std::chrono::microseconds lease = std::chrono::microseconds(0)) {
+    gf_heartbeat heartbeat = GF_HEARTBEAT_INIT;
+    detail::check(gf_queue_extend(handle_, &key, detail::microseconds(lease), &heartbeat));
+    return heartbeat.cancel_requested != 0;
+  }
+  void report_progress(const gf_lease_key& key, std::uint64_t done, std::uint64_t total, const Text& note = Text()) {
+    detail::check(gf_queue_report_progress(handle_, &key, done, total, note.c_str()));
+  }
+  void complete(const gf_lease_key& key, const Text& reference = Text(), const std::string& bytes = std::string()) {
+    gf_queue_result result = GF_QUEUE_RESULT_INIT;
+    result.reference = reference.c_str();
+    result.bytes = reinterpret_cast<const std::uint8_t*>(bytes.data());
+    result.byte_count = bytes.size();
+    detail::check(gf_queue_complete(handle_, &key, &result));
+  }
+  /** The gf_status of each. */
+  std::vector<std::uint32_t> complete_many(const std::vector<gf_lease_key>& keys) {
+    std::vector<std::uint32_t> statuses(keys.size(), static_cast<std::uint32_t>(GF_ERR_INTERNAL));
+    const gf_status status =
+        gf_queue_complete_many(handle_, keys.data(), nullptr, static_cast<std::uint32_t>(keys.size()), statuses.data());
+    if (status == GF_ERR_INVALID_ARGUMENT || status == GF_ERR_INVALID_HANDLE) detail::check(status);
+    return statuses;
+  }
+  gf_queue_outcome fail(const gf_lease_key& key, gf_status why, const Text& message = Text(),
+                        gf_failure_action action = GF_FAILURE_BY_RULES) {
+    gf_queue_failure failure = GF_QUEUE_FAILURE_INIT;
+    failure.status = static_cast<std::uint32_t>(why);
+    failure.action = static_cast<std::uint32_t>(action);
+    failure.message = message.c_str();
+    gf_queue_outcome outcome = GF_QUEUE_OUTCOME_INIT;
+    detail::check(gf_queue_fail(handle_, &key, &failure, &outcome));
+    return outcome;
+  }
+  gf_queue_outcome release_lease(const gf_lease_key& key,
+                                 std::chrono::microseconds delay = std::chrono::microseconds(0)) {
+    gf_queue_outcome outcome = GF_QUEUE_OUTCOME_INIT;
+    detail::check(gf_queue_release_lease(handle_, &key, detail::microseconds(delay), &outcome));
+    return outcome;
+  }
+
+  gf_cancel_outcome cancel(const JobId& job) {
+    std::uint32_t outcome = 0;
+    detail::check(gf_queue_cancel(handle_, &job.id, &outcome));
+    return static_cast<gf_cancel_outcome>(outcome);
+  }
+  /** One job, whole. */
+  QueueJobs get(const JobId& job) const {
+    gf_queue_jobs* jobs = nullptr;
+    detail::check(gf_queue_get(handle_, &job.id, &jobs));
+    return QueueJobs(jobs);
+  }
+  /** A page; cursor: of the page before, or empty. */
+  QueueJobs list(const QueueFilter& filter, const std::string& cursor = std::string(),
+                 std::uint32_t limit = 100) const {
+    const gf_queue_filter c = filter.c_filter();
+    gf_queue_jobs* jobs = nullptr;
+    detail::check(gf_queue_list(handle_, &c, cursor.c_str(), limit, &jobs));
+    return QueueJobs(jobs);
+  }
+  std::uint64_t purge(const QueueFilter& filter, std::chrono::microseconds timeout) {
+    const gf_queue_filter c = filter.c_filter();
+    std::uint64_t changed = 0;
+    detail::check(gf_queue_purge(handle_, &c, detail::microseconds(timeout), &changed));
+    return changed;
+  }
+  void requeue(const JobId& job) { detail::check(gf_queue_requeue(handle_, &job.id)); }
+  std::uint64_t requeue_many(const QueueFilter& filter, std::chrono::microseconds timeout) {
+    const gf_queue_filter c = filter.c_filter();
+    std::uint64_t changed = 0;
+    detail::check(gf_queue_requeue_many(handle_, &c, detail::microseconds(timeout), &changed));
+    return changed;
+  }
+
+  void pause(bool paused = true) { detail::check(gf_queue_pause(handle_, paused ? 1 : 0)); }
+  /** False: jobs still run; the queue stays paused. */
+  bool drain(std::chrono::microseconds timeout) {
+    const gf_status status = gf_queue_drain(handle_, detail::microseconds(timeout));
+    if (status == GF_ERR_TIMED_OUT) return false;
+    detail::check(status);
+    return true;
+  }
+  /** True while more is due. */
+  bool sweep() {
+    std::uint32_t more = 0;
+    detail::check(gf_queue_sweep(handle_, &more));
+    return more != 0;
+  }
+  gf_queue_statistics statistics() const {
+    gf_queue_statistics statistics = GF_QUEUE_STATISTICS_INIT;
+    detail::check(gf_queue_read_statistics(handle_, &statistics));
+    return statistics;
+  }
+  std::string statistics_json() const { return text(gf_queue_statistics_json); }
+  std::string prometheus_text() const { return text(gf_queue_prometheus_text); }
+  /** Waiting and running jobs of a user. */
+  std::pair<std::uint64_t, std::uint64_t> user_statistics(const std::string& user) const {
+    std::pair<std::uint64_t, std::uint64_t> figures;
+    detail::check(gf_queue_user_statistics(handle_, user.c_str(), &figures.first, &figures.second));
+    return figures;
+  }
+  /** Events after the one of that sequence, which moves on. */
+  std::vector<gf_queue_event> events(std::uint64_t& after,
+                                     std::chrono::microseconds timeout = std::chrono::microseconds(0),
+                                     std::uint64_t* out_missed = nullptr) const {
+    const gf_queue_event fresh = GF_QUEUE_EVENT_INIT;
+    std::vector<gf_queue_event> events(256, fresh);
+    std::uint32_t count = static_cast<std::uint32_t>(events.size());
+    const gf_status status =
+        gf_queue_read_events(handle_, &after, detail::microseconds(timeout), &count, events.data(), out_missed);
+    if (status != GF_ERR_WOULD_BLOCK && status != GF_ERR_TIMED_OUT) detail::check(status);
+    events.resize(count);
+    return events;
+  }
+
+ private:
+  static QueueEnqueued enqueued(const gf_queue_enqueued& c) {
+    QueueEnqueued out;
+    out.id.id = c.id;
+    out.status = static_cast<gf_status>(c.status);
+    out.duplicate = c.duplicate != 0;
+    out.state = static_cast<gf_queue_state>(c.state);
+    return out;
+  }
+  std::string text(gf_status (*call)(gf_queue*, char*, std::uint64_t*)) const {
+    gf_queue* const queue = handle_;
+    return detail::text([queue, call](char* buffer, std::uint64_t* size) { return call(queue, buffer, size); });
+  }
+
+  gf_queue* handle_ = nullptr;
+};
+
+/** Limits of a rate limiter. */
+struct RateLimits {
+  Text redis_url; /**< Not set: in this process. */
+  Text name_space;
+  gf_rate global = {0, 0, 0};
+  gf_rate per_queue = {0, 0, 0};
+  gf_rate per_user = {0, 0, 0};
+  std::vector<std::pair<std::string, gf_rate>> user_classes;
+};
+
+/** Token buckets. Move only; closed by its destructor. */
+class RateLimiter {
+ public:
+  explicit RateLimiter(const RateLimits& limits) {
+    with(limits, [this](const gf_rate_limiter_options& c) { return gf_rate_limiter_open(&c, &handle_); });
+  }
+  RateLimiter(RateLimiter&& other) noexcept : handle_(other.handle_) { other.handle_ = nullptr; }
+  RateLimiter& operator=(RateLimiter&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  RateLimiter(const RateLimiter&) = delete;
+  RateLimiter& operator=(const RateLimiter&) = delete;
+  ~RateLimiter() { gf_rate_limiter_close(handle_); }
+
+  gf_rate_limiter* handle() const noexcept { return handle_; }
+  void configure(const RateLimits& limits) {
+    with(limits, [this](const gf_rate_limiter_options& c) { return gf_rate_limiter_configure(handle_, &c); });
+  }
+  /** 0 when the tokens were taken, else how long to wait before the next try. */
+  std::chrono::microseconds take(const Text& user, const Text& user_class = Text(), const Text& queue = Text(),
+                                 std::uint32_t tokens = 1) {
+    gf_rate_question question = GF_RATE_QUESTION_INIT;
+    question.tokens = tokens;
+    question.queue = queue.c_str();
+    question.user = user.c_str();
+    question.user_class = user_class.c_str();
+    gf_rate_answer answer = GF_RATE_ANSWER_INIT;
+    const gf_status status = gf_rate_limiter_take(handle_, &question, &answer);
+    if (status != GF_ERR_RATE_LIMITED) detail::check(status);
+    return std::chrono::microseconds(answer.retry_after_us);
+  }
+
+ private:
+  template <class Call>
+  void with(const RateLimits& limits, Call call) {
+    gf_rate_limiter_options c = GF_RATE_LIMITER_OPTIONS_INIT;
+    c.redis_url = limits.redis_url.c_str();
+    c.name_space = limits.name_space.c_str();
+    c.global = limits.global;
+    c.per_queue = limits.per_queue;
+    c.per_user = limits.per_user;
+    std::vector<const char*> names;
+    std::vector<gf_rate> rates;
+    for (const auto& one : limits.user_classes) {
+      names.push_back(one.first.c_str());
+      rates.push_back(one.second);
+    }
+    c.class_names = names.data();
+    c.class_rates = rates.data();
+    c.class_count = static_cast<std::uint32_t>(names.size());
+    detail::check(call(c));
+  }
+
+  gf_rate_limiter* handle_ = nullptr;
+};
+
 }  // namespace gameforge
 
 #endif /* GAMEFORGE_GAMEFORGE_HPP */

@@ -517,7 +517,12 @@ std::vector<Result<Enqueued>> MemoryQueue::enqueue_many(std::vector<NewJob> jobs
       answers.emplace_back(std::move(fine).as_failure());
       continue;
     }
-    answers.push_back(admit(jobs[at], blobs[at].first, blobs[at].second, now));
+    try {
+      answers.push_back(admit(jobs[at], blobs[at].first, blobs[at].second, now));
+    } catch (const std::bad_alloc&) {
+      // The others are in, or may still find room: their answers must not go with this one.
+      answers.emplace_back(Error{Status::out_of_host_memory, {}, {}});
+    }
     if (!answers.back() && answers.back().error().status == Status::queue_full) ++totals_.rejected;
   }
   return answers;

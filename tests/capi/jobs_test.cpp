@@ -474,7 +474,8 @@ TEST_CASE("close with jobs in flight keeps its timeout, wakes who waits, and lea
 }
 
 TEST_CASE("close without time returns at once, the handle is gone, and the rest ends behind it") {
-  const FakeModels models({{"slow", R"({"step_us": 300000})"}});
+  // Deaf: one that sees the cancel could have ended before the call looks, on a busy machine.
+  const FakeModels models({{"slow", R"({"step_us": 300000, "deaf": true})"}});
   Open open(models);
   const auto job = submit(open.engine, request_for("slow", "x", 100));
   sleep_until_true([&] {
@@ -927,8 +928,25 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
   REQUIRE(gf_migrator_wait(looked_at, 60'000'000, nullptr) == GF_OK);
   gf_image_release(reinterpret_cast<gf_image*>(1));  // For the last error again.
 
+  // A queue with a job that has texts, and one page of two.
+  gf_queue* queue = nullptr;
+  REQUIRE(gf_queue_open(nullptr, &queue) == GF_OK);
+  gf_queue_job queued = GF_QUEUE_JOB_INIT;
+  queued.user = "somebody";
+  for (int times = 0; times < 2; ++times) REQUIRE(gf_queue_enqueue(queue, &queued, 0, nullptr) == GF_OK);
+  gf_queue_filter filter = GF_QUEUE_FILTER_INIT;
+  filter.state = GF_QUEUE_WAITING;
+  gf_queue_jobs* page = nullptr;
+  REQUIRE(gf_queue_list(queue, &filter, nullptr, 1, &page) == GF_OK);
+
   auto* engine = open.engine;
   const std::map<std::string, gf::test::TextCall> calls = {
+      {"gf_queue_statistics_json", [=](char* b, std::uint64_t* s) { return gf_queue_statistics_json(queue, b, s); }},
+      {"gf_queue_prometheus_text", [=](char* b, std::uint64_t* s) { return gf_queue_prometheus_text(queue, b, s); }},
+      {"gf_queue_jobs_text",
+       [=](char* b, std::uint64_t* s) { return gf_queue_jobs_text(page, 0, GF_QUEUE_TEXT_USER, 0, b, s); }},
+      {"gf_queue_jobs_json", [=](char* b, std::uint64_t* s) { return gf_queue_jobs_json(page, 0, b, s); }},
+      {"gf_queue_jobs_cursor", [=](char* b, std::uint64_t* s) { return gf_queue_jobs_cursor(page, b, s); }},
       {"gf_last_error_json", [](char* b, std::uint64_t* s) { return gf_last_error_json(b, s); }},
       {"gf_version_json", [](char* b, std::uint64_t* s) { return gf_version_json(b, s); }},
       {"gf_engine_statistics_json", [=](char* b, std::uint64_t* s) { return gf_engine_statistics_json(engine, b, s); }},
@@ -985,6 +1003,8 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
   CHECK(names == functions_with("char* buffer, uint64_t* size"));
   CHECK(gf_migrator_close(applied, 10'000'000) == GF_OK);
   CHECK(gf_migrator_close(looked_at, 10'000'000) == GF_OK);
+  CHECK(gf_queue_jobs_release(page) == GF_OK);
+  CHECK(gf_queue_close(queue) == GF_OK);
   gf_config_release(config);
 }
 

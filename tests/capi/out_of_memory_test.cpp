@@ -251,3 +251,95 @@ TEST_CASE("a migrator is opened whole or not at all, and a work without memory h
         }) >= 0);
   CHECK(gf_migrator_close(migrator, 30'000'000) == GF_OK);
 }
+
+TEST_CASE("a queue is opened whole or not at all, and what it cannot take or give is not lost") {
+  CHECK(fail_each_allocation([] {
+          gf_queue* queue = nullptr;
+          const auto status = gf_queue_open(nullptr, &queue);
+          if ((status == GF_OK) != (queue != nullptr)) return GF_ERR_INTERNAL;
+          gf_queue_close(queue);
+          return status;
+        }) >= 5);
+  gf_queue* queue = nullptr;
+  REQUIRE(gf_queue_open(nullptr, &queue) == GF_OK);
+  const char* const tag = "a tag that is longer than a small string";
+  gf_queue_job job = GF_QUEUE_JOB_INIT;
+  job.user = "a user whose name is longer than a small string";
+  job.payload = reinterpret_cast<const std::uint8_t*>(tag);
+  job.payload_bytes = 40;
+  job.tags = &tag;
+  job.tag_count = 1;
+  std::uint64_t put_in = 0;
+  CHECK(fail_each_allocation([&] {
+          const auto status = gf_queue_enqueue(queue, &job, 0, nullptr);
+          put_in += status == GF_OK ? 1 : 0;
+          return status;
+        }) >= 3);
+  CHECK(fail_each_allocation([&] {
+          gf_queue_enqueued each[2] = {GF_QUEUE_ENQUEUED_INIT, GF_QUEUE_ENQUEUED_INIT};
+          const gf_queue_job both[2] = {job, job};
+          const auto status = gf_queue_enqueue_many(queue, both, 2, each);
+          for (const auto& one : each) put_in += one.id.high != 0 ? 1 : 0;
+          return status;
+        }) >= 3);
+  // Taken without memory: nobody has it, or the caller does. Each ends at its first whole take.
+  std::uint64_t taken = 0;
+  CHECK(fail_each_allocation([&] {
+          std::uint32_t count = 1;
+          gf_queue_jobs* jobs = nullptr;
+          const auto status =
+              gf_queue_reserve(queue, "a worker whose name is longer than a small string", 0, 0, &count, &jobs);
+          if ((status == GF_OK) != (jobs != nullptr)) return GF_ERR_INTERNAL;
+          taken += status == GF_OK ? 1 : 0;
+          gf_queue_jobs_release(jobs);
+          return status;
+        }) >= 3);
+  gf_queue_statistics figures = GF_QUEUE_STATISTICS_INIT;
+  REQUIRE(gf_queue_read_statistics(queue, &figures) == GF_OK);
+  CHECK(figures.accepted == put_in);
+  CHECK(figures.running == taken);
+  CHECK(figures.waiting[1] == put_in - taken);
+
+  gf_queue_filter filter = GF_QUEUE_FILTER_INIT;
+  filter.state = GF_QUEUE_WAITING;
+  gf_queue_jobs* page = nullptr;
+  CHECK(fail_each_allocation([&] {
+          gf_queue_jobs* jobs = nullptr;
+          const auto status = gf_queue_list(queue, &filter, nullptr, 10, &jobs);
+          if ((status == GF_OK) != (jobs != nullptr)) return GF_ERR_INTERNAL;
+          gf_queue_jobs_release(jobs);
+          return status;
+        }) >= 3);
+  REQUIRE(gf_queue_list(queue, &filter, nullptr, 1, &page) == GF_OK);
+  const gf::test::TextCall texts[] = {
+      [&](char* b, std::uint64_t* s) { return gf_queue_statistics_json(queue, b, s); },
+      [&](char* b, std::uint64_t* s) { return gf_queue_prometheus_text(queue, b, s); },
+      [&](char* b, std::uint64_t* s) { return gf_queue_jobs_json(page, 0, b, s); },
+  };
+  for (const auto& text : texts) {
+    CHECK(fail_each_allocation([&] {
+            std::uint64_t size = 0;
+            return text(nullptr, &size);
+          }) >= 2);
+  }
+  CHECK(gf_queue_jobs_release(page) == GF_OK);
+  CHECK(gf_queue_close(queue) == GF_OK);
+
+  const char* const class_name = "a class whose name is longer than a small string";
+  const gf_rate rate = {5, 5, 1'000'000};
+  gf_rate_limiter_options options = GF_RATE_LIMITER_OPTIONS_INIT;
+  options.class_names = &class_name;
+  options.class_rates = &rate;
+  options.class_count = 1;
+  options.per_user = rate;
+  CHECK(fail_each_allocation([&] {
+          gf_rate_limiter* limiter = nullptr;
+          auto status = gf_rate_limiter_open(&options, &limiter);
+          if ((status == GF_OK) != (limiter != nullptr)) return GF_ERR_INTERNAL;
+          gf_rate_question question = GF_RATE_QUESTION_INIT;
+          question.user = "a user whose name is longer than a small string";
+          if (status == GF_OK) status = gf_rate_limiter_take(limiter, &question, nullptr);
+          gf_rate_limiter_close(limiter);
+          return status;
+        }) >= 5);
+}

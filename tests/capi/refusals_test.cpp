@@ -26,8 +26,14 @@ struct World {
     REQUIRE(gf_image_create(1, 1, 4, pixel, &image) == GF_OK);
     REQUIRE(gf_config_load(nullptr, 0, &config) == GF_OK);
     REQUIRE(gf_migrator_open(&migrator_options, &migrator) == GF_OK);
+    REQUIRE(gf_queue_open(nullptr, &queue) == GF_OK);
+    REQUIRE(gf_queue_list(queue, nullptr, nullptr, 1, &jobs) == GF_OK);
+    REQUIRE(gf_rate_limiter_open(&limiter_options, &limiter) == GF_OK);
   }
   ~World() {
+    gf_rate_limiter_close(limiter);
+    gf_queue_jobs_release(jobs);
+    gf_queue_close(queue);
     gf_migrator_close(migrator, 10'000'000);
     gf_engine_close(engine, 10'000'000);
     gf_image_release(image);
@@ -46,6 +52,30 @@ struct World {
   gf_migrator_info migrator_info = GF_MIGRATOR_INFO_INIT;
   gf_migration_event migration_event = GF_MIGRATION_EVENT_INIT;
   gf_migration_entry entry = GF_MIGRATION_ENTRY_INIT;
+  gf_queue* queue = nullptr;
+  gf_queue* out_queue = nullptr;
+  gf_queue_jobs* jobs = nullptr;  // An empty page.
+  gf_queue_jobs* out_jobs = nullptr;
+  gf_queue_options queue_options = GF_QUEUE_OPTIONS_INIT;
+  gf_queue_job queue_job = GF_QUEUE_JOB_INIT;
+  gf_queue_enqueued enqueued = GF_QUEUE_ENQUEUED_INIT;
+  gf_lease_key key = {{1, 2}, 3};
+  gf_heartbeat heartbeat = GF_HEARTBEAT_INIT;
+  gf_queue_result result = GF_QUEUE_RESULT_INIT;
+  gf_queue_failure failure = GF_QUEUE_FAILURE_INIT;
+  gf_queue_outcome outcome = GF_QUEUE_OUTCOME_INIT;
+  gf_queue_filter filter = GF_QUEUE_FILTER_INIT;
+  gf_queue_statistics statistics = GF_QUEUE_STATISTICS_INIT;
+  gf_queue_event queue_event = GF_QUEUE_EVENT_INIT;
+  gf_queue_job_info job_info = GF_QUEUE_JOB_INFO_INIT;
+  gf_queue_attempt attempt = GF_QUEUE_ATTEMPT_INIT;
+  gf_rate_limiter* limiter = nullptr;
+  gf_rate_limiter* out_limiter = nullptr;
+  gf_rate_limiter_options limiter_options = GF_RATE_LIMITER_OPTIONS_INIT;
+  gf_rate_question question = GF_RATE_QUESTION_INIT;
+  gf_rate_answer answer = GF_RATE_ANSWER_INIT;
+  std::uint32_t number = 1;
+  std::uint64_t after = 0;
   gf_job_id job = {1, 2};
   gf_request request = GF_REQUEST_INIT;
   gf_event event = GF_EVENT_INIT;
@@ -140,9 +170,69 @@ const OnHandle<gf_migrator> migrator_calls = {
      [](World& w, gf_migrator* m) { return gf_migrator_entry_text(m, 0, GF_MIGRATION_TEXT_LABEL, w.text, &w.size); }},
 };
 
+const OnHandle<gf_queue> queue_calls = {
+    {"gf_queue_configure", [](World& w, gf_queue* q) { return gf_queue_configure(q, &w.queue_options); }},
+    {"gf_queue_stop", [](World&, gf_queue* q) { return gf_queue_stop(q); }},
+    {"gf_queue_close", [](World&, gf_queue* q) { return gf_queue_close(q); }},
+    {"gf_queue_enqueue", [](World& w, gf_queue* q) { return gf_queue_enqueue(q, &w.queue_job, 0, &w.enqueued); }},
+    {"gf_queue_enqueue_many",
+     [](World& w, gf_queue* q) { return gf_queue_enqueue_many(q, &w.queue_job, 1, &w.enqueued); }},
+    {"gf_queue_reserve",
+     [](World& w, gf_queue* q) { return gf_queue_reserve(q, "w", 0, 0, &(w.number = 1), &w.out_jobs); }},
+    {"gf_queue_extend", [](World& w, gf_queue* q) { return gf_queue_extend(q, &w.key, 0, &w.heartbeat); }},
+    {"gf_queue_report_progress", [](World& w, gf_queue* q) { return gf_queue_report_progress(q, &w.key, 1, 2, "n"); }},
+    {"gf_queue_complete", [](World& w, gf_queue* q) { return gf_queue_complete(q, &w.key, &w.result); }},
+    {"gf_queue_complete_many",
+     [](World& w, gf_queue* q) { return gf_queue_complete_many(q, &w.key, &w.result, 1, &w.number); }},
+    {"gf_queue_fail", [](World& w, gf_queue* q) { return gf_queue_fail(q, &w.key, &w.failure, &w.outcome); }},
+    {"gf_queue_release_lease", [](World& w, gf_queue* q) { return gf_queue_release_lease(q, &w.key, 0, &w.outcome); }},
+    {"gf_queue_cancel", [](World& w, gf_queue* q) { return gf_queue_cancel(q, &w.job, &w.number); }},
+    {"gf_queue_get", [](World& w, gf_queue* q) { return gf_queue_get(q, &w.job, &w.out_jobs); }},
+    {"gf_queue_list", [](World& w, gf_queue* q) { return gf_queue_list(q, &w.filter, nullptr, 10, &w.out_jobs); }},
+    {"gf_queue_purge", [](World& w, gf_queue* q) { return gf_queue_purge(q, &w.filter, 0, &w.size); }},
+    {"gf_queue_requeue", [](World& w, gf_queue* q) { return gf_queue_requeue(q, &w.job); }},
+    {"gf_queue_requeue_many", [](World& w, gf_queue* q) { return gf_queue_requeue_many(q, &w.filter, 0, &w.size); }},
+    {"gf_queue_pause", [](World&, gf_queue* q) { return gf_queue_pause(q, 1); }},
+    {"gf_queue_drain", [](World&, gf_queue* q) { return gf_queue_drain(q, 0); }},
+    {"gf_queue_sweep", [](World& w, gf_queue* q) { return gf_queue_sweep(q, &w.number); }},
+    {"gf_queue_read_statistics", [](World& w, gf_queue* q) { return gf_queue_read_statistics(q, &w.statistics); }},
+    {"gf_queue_statistics_json", [](World& w, gf_queue* q) { return gf_queue_statistics_json(q, w.text, &w.size); }},
+    {"gf_queue_prometheus_text", [](World& w, gf_queue* q) { return gf_queue_prometheus_text(q, w.text, &w.size); }},
+    {"gf_queue_user_statistics",
+     [](World& w, gf_queue* q) { return gf_queue_user_statistics(q, "u", &w.size, &w.after); }},
+    {"gf_queue_read_events",
+     [](World& w, gf_queue* q) {
+       return gf_queue_read_events(q, &w.after, 0, &(w.number = 1), &w.queue_event, nullptr);
+     }},
+};
+
+const OnHandle<gf_queue_jobs> queue_jobs_calls = {
+    {"gf_queue_jobs_count", [](World& w, gf_queue_jobs* j) { return gf_queue_jobs_count(j, &w.number); }},
+    {"gf_queue_jobs_info", [](World& w, gf_queue_jobs* j) { return gf_queue_jobs_info(j, 0, &w.job_info); }},
+    {"gf_queue_jobs_attempt", [](World& w, gf_queue_jobs* j) { return gf_queue_jobs_attempt(j, 0, 0, &w.attempt); }},
+    {"gf_queue_jobs_text",
+     [](World& w, gf_queue_jobs* j) { return gf_queue_jobs_text(j, 0, GF_QUEUE_TEXT_USER, 0, w.text, &w.size); }},
+    {"gf_queue_jobs_bytes",
+     [](World& w, gf_queue_jobs* j) {
+       return gf_queue_jobs_bytes(j, 0, GF_QUEUE_BYTES_PAYLOAD, &w.out_pixels, &w.size);
+     }},
+    {"gf_queue_jobs_json", [](World& w, gf_queue_jobs* j) { return gf_queue_jobs_json(j, 0, w.text, &w.size); }},
+    {"gf_queue_jobs_cursor", [](World& w, gf_queue_jobs* j) { return gf_queue_jobs_cursor(j, w.text, &w.size); }},
+    {"gf_queue_jobs_release", [](World&, gf_queue_jobs* j) { return gf_queue_jobs_release(j); }},
+};
+
+const OnHandle<gf_rate_limiter> limiter_calls = {
+    {"gf_rate_limiter_configure",
+     [](World& w, gf_rate_limiter* l) { return gf_rate_limiter_configure(l, &w.limiter_options); }},
+    {"gf_rate_limiter_take",
+     [](World& w, gf_rate_limiter* l) { return gf_rate_limiter_take(l, &w.question, &w.answer); }},
+    {"gf_rate_limiter_close", [](World&, gf_rate_limiter* l) { return gf_rate_limiter_close(l); }},
+};
+
 /// Functions for which NULL is a handle that does nothing.
-const std::set<std::string> null_is_allowed = {"gf_engine_close", "gf_image_release", "gf_config_release",
-                                               "gf_migrator_close"};
+const std::set<std::string> null_is_allowed = {"gf_engine_close",      "gf_image_release", "gf_config_release",
+                                               "gf_migrator_close",    "gf_queue_close",   "gf_queue_jobs_release",
+                                               "gf_rate_limiter_close"};
 
 template <class Handle>
 std::set<std::string> names_of(const OnHandle<Handle>& calls) {
@@ -179,6 +269,10 @@ void refuse_handles(const OnHandle<Handle>& calls, Handle* stale, std::vector<co
   CHECK(gf_image_describe(world.image, &world.image_info) == GF_OK);
   CHECK(gf_config_read(world.config, &world.options) == GF_OK);
   CHECK(gf_migrator_wait(world.migrator, 0, nullptr) == GF_ERR_WRONG_STATE);  // None of the calls has started it.
+  REQUIRE(gf_queue_read_statistics(world.queue, &world.statistics) == GF_OK);
+  CHECK(world.statistics.accepted + world.statistics.paused == 0);
+  CHECK(gf_queue_jobs_count(world.jobs, &world.number) == GF_OK);
+  CHECK(gf_rate_limiter_take(world.limiter, &world.question, nullptr) == GF_OK);
 }
 
 /// One NULL, or one argument that is out of its range.
@@ -366,6 +460,269 @@ const std::vector<Refusal> refusals = {
        return gf_latents_write("/x", w.floats, w.shape);
      }},
     {"gf_doctor_json", "size is NULL", [](World& w) { return gf_doctor_json(nullptr, w.text, nullptr); }},
+    {"gf_queue_open", "out_queue is NULL", [](World& w) { return gf_queue_open(&w.queue_options, nullptr); }},
+    {"gf_queue_open", "options->flags is 0x8",
+     [](World& w) {
+       w.queue_options.flags = 8;
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_open", "options->overflow is 2",
+     [](World& w) {
+       w.queue_options.overflow = 2;
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_open", "options->rules is NULL",
+     [](World& w) {
+       w.queue_options.rule_count = 1;
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     }},
+    {"gf_queue_open", "options->rules[0].status is 7",
+     [](World& w) {
+       const gf_retry_rule rule = {7, GF_FAILURE_RETRY};
+       w.queue_options.rules = &rule;
+       w.queue_options.rule_count = 1;
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_open", "options->rules[0].action is 0",
+     [](World& w) {
+       const gf_retry_rule rule = {GF_ERR_IO, GF_FAILURE_BY_RULES};
+       w.queue_options.rules = &rule;
+       w.queue_options.rule_count = 1;
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_open", "lease_us is 5",
+     [](World& w) {
+       w.queue_options.lease_us = 5;
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     }},
+    {"gf_queue_open", "options->command_timeout_us is -1",
+     [](World& w) {
+       w.queue_options.redis_url = "redis://localhost";
+       w.queue_options.command_timeout_us = -1;
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     }},
+    {"gf_queue_open", "ftp",
+     [](World& w) {
+       w.queue_options.redis_url = "ftp://localhost";
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     }},
+    {"gf_queue_configure", "max_crashes is 1001",
+     [](World& w) {
+       w.queue_options.max_crashes = 1001;
+       return gf_queue_configure(w.queue, &w.queue_options);
+     }},
+    {"gf_queue_enqueue", "job is NULL", [](World& w) { return gf_queue_enqueue(w.queue, nullptr, 0, nullptr); }},
+    {"gf_queue_enqueue", "job->priority is 3",
+     [](World& w) {
+       w.queue_job.priority = 3;
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_enqueue", "job->payload is NULL",
+     [](World& w) {
+       w.queue_job.payload_bytes = 3;
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     }},
+    {"gf_queue_enqueue", "job->payload_bytes is 18446744073709551615",
+     [](World& w) {
+       w.queue_job.payload = w.bytes;
+       w.queue_job.payload_bytes = ~std::uint64_t{0};
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     },
+     GF_ERR_PAYLOAD_TOO_LARGE},
+    {"gf_queue_enqueue", "job->tag_count is 17",
+     [](World& w) {
+       w.queue_job.tag_count = 17;
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     }},
+    {"gf_queue_enqueue", "job->tags[1] is NULL",
+     [](World& w) {
+       const char* const tags[2] = {"a", nullptr};
+       w.queue_job.tags = tags;
+       w.queue_job.tag_count = 2;
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     }},
+    {"gf_queue_enqueue", "user",
+     [](World& w) {
+       w.queue_job.user = "a\xff";
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     }},
+    {"gf_queue_enqueue", "job->key_scope is 3",
+     [](World& w) {
+       w.queue_job.key_scope = 3;
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_enqueue", "delay_us is -1",
+     [](World& w) {
+       w.queue_job.delay_us = -1;
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     }},
+    {"gf_queue_enqueue", "job->deadline_us is -1",
+     [](World& w) {
+       w.queue_job.deadline_us = -1;
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     }},
+    {"gf_queue_enqueue", "timeout_us is -1", [](World& w) { return gf_queue_enqueue(w.queue, &w.queue_job, -1, nullptr); }},
+    {"gf_queue_enqueue_many", "jobs is NULL", [](World& w) { return gf_queue_enqueue_many(w.queue, nullptr, 1, nullptr); }},
+    {"gf_queue_enqueue_many", "count is 0",
+     [](World& w) { return gf_queue_enqueue_many(w.queue, &w.queue_job, 0, nullptr); }},
+    {"gf_queue_enqueue_many", "count is 1001",
+     [](World& w) { return gf_queue_enqueue_many(w.queue, &w.queue_job, 1001, nullptr); }},
+    {"gf_queue_enqueue_many", "jobs[1].struct_size is 136",
+     [](World& w) {
+       gf_queue_job both[2] = {w.queue_job, w.queue_job};
+       both[1].struct_size += 8;
+       return gf_queue_enqueue_many(w.queue, both, 2, nullptr);
+     }},
+    {"gf_queue_enqueue_many", "jobs[1]->priority is 9",
+     [](World& w) {
+       gf_queue_job both[2] = {w.queue_job, w.queue_job};
+       both[1].priority = 9;
+       return gf_queue_enqueue_many(w.queue, both, 2, nullptr);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_reserve", "count is NULL",
+     [](World& w) { return gf_queue_reserve(w.queue, "w", 0, 0, nullptr, &w.out_jobs); }},
+    {"gf_queue_reserve", "count is 0",
+     [](World& w) { return gf_queue_reserve(w.queue, "w", 0, 0, &(w.number = 0), &w.out_jobs); }},
+    {"gf_queue_reserve", "out_jobs is NULL",
+     [](World& w) { return gf_queue_reserve(w.queue, "w", 0, 0, &w.number, nullptr); }},
+    {"gf_queue_reserve", "timeout_us is -1",
+     [](World& w) { return gf_queue_reserve(w.queue, "w", 0, -1, &w.number, &w.out_jobs); }},
+    {"gf_queue_reserve", "lease_us is -1",
+     [](World& w) { return gf_queue_reserve(w.queue, "w", -1, 0, &w.number, &w.out_jobs); }},
+    {"gf_queue_reserve", "worker",
+     [](World& w) { return gf_queue_reserve(w.queue, "a\nb", 0, 0, &w.number, &w.out_jobs); }},
+    {"gf_queue_reserve", "there is no job now",
+     [](World& w) { return gf_queue_reserve(w.queue, "w", 0, 0, &w.number, &w.out_jobs); }, GF_ERR_WOULD_BLOCK},
+    {"gf_queue_reserve", "no job came within 1000 us",
+     [](World& w) { return gf_queue_reserve(w.queue, "w", 0, 1000, &w.number, &w.out_jobs); }, GF_ERR_TIMED_OUT},
+    {"gf_queue_extend", "key is NULL", [](World& w) { return gf_queue_extend(w.queue, nullptr, 0, nullptr); }},
+    {"gf_queue_extend", "lease_us", [](World& w) { return gf_queue_extend(w.queue, &w.key, -1, nullptr); }},
+    {"gf_queue_report_progress", "key is NULL",
+     [](World& w) { return gf_queue_report_progress(w.queue, nullptr, 0, 0, nullptr); }},
+    {"gf_queue_complete", "key is NULL", [](World& w) { return gf_queue_complete(w.queue, nullptr, nullptr); }},
+    {"gf_queue_complete", "result->bytes is NULL",
+     [](World& w) {
+       w.result.byte_count = 1;
+       return gf_queue_complete(w.queue, &w.key, &w.result);
+     }},
+    {"gf_queue_complete", "00000000000000010000000000000002", [](World& w) { return gf_queue_complete(w.queue, &w.key, nullptr); },
+     GF_ERR_LEASE_LOST},
+    {"gf_queue_complete_many", "keys is NULL",
+     [](World& w) { return gf_queue_complete_many(w.queue, nullptr, nullptr, 1, nullptr); }},
+    {"gf_queue_complete_many", "count is 0",
+     [](World& w) { return gf_queue_complete_many(w.queue, &w.key, nullptr, 0, nullptr); }},
+    {"gf_queue_fail", "failure is NULL", [](World& w) { return gf_queue_fail(w.queue, &w.key, nullptr, nullptr); }},
+    {"gf_queue_fail", "failure->status is 0",
+     [](World& w) {
+       w.failure.status = 0;
+       return gf_queue_fail(w.queue, &w.key, &w.failure, nullptr);
+     }},
+    {"gf_queue_fail", "failure->action is 3",
+     [](World& w) {
+       w.failure.action = 3;
+       return gf_queue_fail(w.queue, &w.key, &w.failure, nullptr);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_release_lease", "key is NULL",
+     [](World& w) { return gf_queue_release_lease(w.queue, nullptr, 0, nullptr); }},
+    {"gf_queue_cancel", "job is NULL", [](World& w) { return gf_queue_cancel(w.queue, nullptr, nullptr); }},
+    {"gf_queue_get", "job is NULL", [](World& w) { return gf_queue_get(w.queue, nullptr, &w.out_jobs); }},
+    {"gf_queue_get", "out_jobs is NULL", [](World& w) { return gf_queue_get(w.queue, &w.job, nullptr); }},
+    {"gf_queue_get", "is not in the queue", [](World& w) { return gf_queue_get(w.queue, &w.job, &w.out_jobs); },
+     GF_ERR_NOT_FOUND},
+    {"gf_queue_list", "filter->state is 8",
+     [](World& w) {
+       w.filter.state = 8;
+       return gf_queue_list(w.queue, &w.filter, nullptr, 1, &w.out_jobs);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_list", "filter->older_than_us is -1",
+     [](World& w) {
+       w.filter.older_than_us = -1;
+       return gf_queue_list(w.queue, &w.filter, nullptr, 1, &w.out_jobs);
+     }},
+    {"gf_queue_list", "limit is 0", [](World& w) { return gf_queue_list(w.queue, nullptr, nullptr, 0, &w.out_jobs); }},
+    {"gf_queue_list", "cursor", [](World& w) { return gf_queue_list(w.queue, nullptr, "x!", 1, &w.out_jobs); }},
+    {"gf_queue_list", "out_jobs is NULL", [](World& w) { return gf_queue_list(w.queue, nullptr, nullptr, 1, nullptr); }},
+    {"gf_queue_purge", "cancelled one by one",
+     [](World& w) {
+       w.filter.state = GF_QUEUE_RUNNING;
+       return gf_queue_purge(w.queue, &w.filter, 0, nullptr);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_queue_purge", "timeout_us is -1", [](World& w) { return gf_queue_purge(w.queue, nullptr, -1, nullptr); }},
+    {"gf_queue_requeue", "job is NULL", [](World& w) { return gf_queue_requeue(w.queue, nullptr); }},
+    {"gf_queue_requeue_many", "only dead letters",
+     [](World& w) {
+       w.filter.state = GF_QUEUE_DONE;
+       return gf_queue_requeue_many(w.queue, &w.filter, 0, nullptr);
+     }},
+    {"gf_queue_pause", "paused is 2", [](World& w) { return gf_queue_pause(w.queue, 2); }},
+    {"gf_queue_drain", "timeout_us is -1", [](World& w) { return gf_queue_drain(w.queue, -1); }},
+    {"gf_queue_read_statistics", "out_statistics is NULL",
+     [](World& w) { return gf_queue_read_statistics(w.queue, nullptr); }},
+    {"gf_queue_statistics_json", "size is NULL",
+     [](World& w) { return gf_queue_statistics_json(w.queue, w.text, nullptr); }},
+    {"gf_queue_prometheus_text", "size is NULL",
+     [](World& w) { return gf_queue_prometheus_text(w.queue, w.text, nullptr); }},
+    {"gf_queue_user_statistics", "user is NULL",
+     [](World& w) { return gf_queue_user_statistics(w.queue, nullptr, nullptr, nullptr); }},
+    {"gf_queue_read_events", "after is NULL",
+     [](World& w) { return gf_queue_read_events(w.queue, nullptr, 0, &w.number, &w.queue_event, nullptr); }},
+    {"gf_queue_read_events", "count is NULL",
+     [](World& w) { return gf_queue_read_events(w.queue, &w.after, 0, nullptr, &w.queue_event, nullptr); }},
+    {"gf_queue_read_events", "out_events is NULL",
+     [](World& w) { return gf_queue_read_events(w.queue, &w.after, 0, &w.number, nullptr, nullptr); }},
+    {"gf_queue_read_events", "there is no event now",
+     [](World& w) { return gf_queue_read_events(w.queue, &w.after, 0, &w.number, &w.queue_event, nullptr); },
+     GF_ERR_WOULD_BLOCK},
+    {"gf_queue_jobs_count", "out_count is NULL", [](World& w) { return gf_queue_jobs_count(w.jobs, nullptr); }},
+    {"gf_queue_jobs_info", "out_info is NULL", [](World& w) { return gf_queue_jobs_info(w.jobs, 0, nullptr); }},
+    {"gf_queue_jobs_info", "index is 0; there are 0 jobs",
+     [](World& w) { return gf_queue_jobs_info(w.jobs, 0, &w.job_info); }, GF_ERR_NOT_FOUND},
+    {"gf_queue_jobs_attempt", "out_attempt is NULL",
+     [](World& w) { return gf_queue_jobs_attempt(w.jobs, 0, 0, nullptr); }},
+    {"gf_queue_jobs_text", "size is NULL",
+     [](World& w) { return gf_queue_jobs_text(w.jobs, 0, GF_QUEUE_TEXT_USER, 0, w.text, nullptr); }},
+    {"gf_queue_jobs_bytes", "out_bytes is NULL",
+     [](World& w) { return gf_queue_jobs_bytes(w.jobs, 0, GF_QUEUE_BYTES_PAYLOAD, nullptr, &w.size); }},
+    {"gf_queue_jobs_json", "size is NULL", [](World& w) { return gf_queue_jobs_json(w.jobs, 0, w.text, nullptr); }},
+    {"gf_queue_jobs_cursor", "size is NULL", [](World& w) { return gf_queue_jobs_cursor(w.jobs, w.text, nullptr); }},
+    {"gf_rate_limiter_open", "options is NULL", [](World& w) { return gf_rate_limiter_open(nullptr, &w.out_limiter); }},
+    {"gf_rate_limiter_open", "out_limiter is NULL",
+     [](World& w) { return gf_rate_limiter_open(&w.limiter_options, nullptr); }},
+    {"gf_rate_limiter_open", "burst is 0",
+     [](World& w) {
+       w.limiter_options.per_user = {1, 0, 1'000'000};
+       return gf_rate_limiter_open(&w.limiter_options, &w.out_limiter);
+     }},
+    {"gf_rate_limiter_open", "options->class_count is 1",
+     [](World& w) {
+       w.limiter_options.class_count = 1;
+       return gf_rate_limiter_open(&w.limiter_options, &w.out_limiter);
+     }},
+    {"gf_rate_limiter_open", "options->class_names[1] is \"a\"",
+     [](World& w) {
+       const char* const names[2] = {"a", "a"};
+       const gf_rate rates[2] = {{1, 1, 1'000'000}, {1, 1, 1'000'000}};
+       w.limiter_options.class_names = names;
+       w.limiter_options.class_rates = rates;
+       w.limiter_options.class_count = 2;
+       return gf_rate_limiter_open(&w.limiter_options, &w.out_limiter);
+     }},
+    {"gf_rate_limiter_configure", "options is NULL", [](World& w) { return gf_rate_limiter_configure(w.limiter, nullptr); }},
+    {"gf_rate_limiter_take", "user",
+     [](World& w) {
+       w.question.user = "a\nb";
+       return gf_rate_limiter_take(w.limiter, &w.question, nullptr);
+     }},
     {"gf_migrator_open", "out_migrator is NULL",
      [](World& w) { return gf_migrator_open(&w.migrator_options, nullptr); }},
     {"gf_migrator_open", "options is NULL", [](World& w) { return gf_migrator_open(nullptr, &w.out_migrator); }},
@@ -503,7 +860,7 @@ const std::vector<Refusal> refusals = {
 };
 
 /// Functions that take a struct: called with its first field set to `size`, all else right.
-const std::map<std::string, std::function<gf_status(World&, std::uint32_t)>> sized_calls = {
+const std::vector<std::pair<std::string, std::function<gf_status(World&, std::uint32_t)>>> sized_calls = {
     {"gf_status_table",
      [](World& w, std::uint32_t size) {
        w.description.struct_size = size;
@@ -620,6 +977,121 @@ const std::map<std::string, std::function<gf_status(World&, std::uint32_t)>> siz
        w.entry.struct_size = size;
        return gf_migrator_entry(w.migrator, 0, &w.entry);
      }},
+    {"gf_queue_open",
+     [](World& w, std::uint32_t size) {
+       w.queue_options.struct_size = size;
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     }},
+    {"gf_queue_configure",
+     [](World& w, std::uint32_t size) {
+       w.queue_options.struct_size = size;
+       return gf_queue_configure(w.queue, &w.queue_options);
+     }},
+    {"gf_queue_enqueue",
+     [](World& w, std::uint32_t size) {
+       w.queue_job.struct_size = size;
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, nullptr);
+     }},
+    {"gf_queue_enqueue",
+     [](World& w, std::uint32_t size) {
+       w.enqueued.struct_size = size;
+       return gf_queue_enqueue(w.queue, &w.queue_job, 0, &w.enqueued);
+     }},
+    {"gf_queue_enqueue_many",
+     [](World& w, std::uint32_t size) {
+       w.queue_job.struct_size = size;
+       return gf_queue_enqueue_many(w.queue, &w.queue_job, 1, nullptr);
+     }},
+    {"gf_queue_enqueue_many",
+     [](World& w, std::uint32_t size) {
+       w.enqueued.struct_size = size;
+       return gf_queue_enqueue_many(w.queue, &w.queue_job, 1, &w.enqueued);
+     }},
+    {"gf_queue_extend",
+     [](World& w, std::uint32_t size) {
+       w.heartbeat.struct_size = size;
+       return gf_queue_extend(w.queue, &w.key, 0, &w.heartbeat);
+     }},
+    {"gf_queue_complete",
+     [](World& w, std::uint32_t size) {
+       w.result.struct_size = size;
+       return gf_queue_complete(w.queue, &w.key, &w.result);
+     }},
+    {"gf_queue_complete_many",
+     [](World& w, std::uint32_t size) {
+       w.result.struct_size = size;
+       return gf_queue_complete_many(w.queue, &w.key, &w.result, 1, nullptr);
+     }},
+    {"gf_queue_fail",
+     [](World& w, std::uint32_t size) {
+       w.failure.struct_size = size;
+       return gf_queue_fail(w.queue, &w.key, &w.failure, nullptr);
+     }},
+    {"gf_queue_fail",
+     [](World& w, std::uint32_t size) {
+       w.outcome.struct_size = size;
+       return gf_queue_fail(w.queue, &w.key, &w.failure, &w.outcome);
+     }},
+    {"gf_queue_release_lease",
+     [](World& w, std::uint32_t size) {
+       w.outcome.struct_size = size;
+       return gf_queue_release_lease(w.queue, &w.key, 0, &w.outcome);
+     }},
+    {"gf_queue_list",
+     [](World& w, std::uint32_t size) {
+       w.filter.struct_size = size;
+       return gf_queue_list(w.queue, &w.filter, nullptr, 1, &w.out_jobs);
+     }},
+    {"gf_queue_purge",
+     [](World& w, std::uint32_t size) {
+       w.filter.struct_size = size;
+       return gf_queue_purge(w.queue, &w.filter, 0, nullptr);
+     }},
+    {"gf_queue_requeue_many",
+     [](World& w, std::uint32_t size) {
+       w.filter.struct_size = size;
+       return gf_queue_requeue_many(w.queue, &w.filter, 0, nullptr);
+     }},
+    {"gf_queue_read_statistics",
+     [](World& w, std::uint32_t size) {
+       w.statistics.struct_size = size;
+       return gf_queue_read_statistics(w.queue, &w.statistics);
+     }},
+    {"gf_queue_read_events",
+     [](World& w, std::uint32_t size) {
+       w.queue_event.struct_size = size;
+       return gf_queue_read_events(w.queue, &w.after, 0, &w.number, &w.queue_event, nullptr);
+     }},
+    {"gf_queue_jobs_info",
+     [](World& w, std::uint32_t size) {
+       w.job_info.struct_size = size;
+       return gf_queue_jobs_info(w.jobs, 0, &w.job_info);
+     }},
+    {"gf_queue_jobs_attempt",
+     [](World& w, std::uint32_t size) {
+       w.attempt.struct_size = size;
+       return gf_queue_jobs_attempt(w.jobs, 0, 0, &w.attempt);
+     }},
+    {"gf_rate_limiter_open",
+     [](World& w, std::uint32_t size) {
+       w.limiter_options.struct_size = size;
+       return gf_rate_limiter_open(&w.limiter_options, &w.out_limiter);
+     }},
+    {"gf_rate_limiter_configure",
+     [](World& w, std::uint32_t size) {
+       w.limiter_options.struct_size = size;
+       return gf_rate_limiter_configure(w.limiter, &w.limiter_options);
+     }},
+    {"gf_rate_limiter_take",
+     [](World& w, std::uint32_t size) {
+       w.question.struct_size = size;
+       return gf_rate_limiter_take(w.limiter, &w.question, nullptr);
+     }},
+    {"gf_rate_limiter_take",
+     [](World& w, std::uint32_t size) {
+       w.answer.struct_size = size;
+       return gf_rate_limiter_take(w.limiter, &w.question, &w.answer);
+     }},
 };
 
 /// Plain reads that cannot fail.
@@ -636,6 +1108,9 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   CHECK(names_of(image_calls) == with_image);
   CHECK(names_of(config_calls) == functions_with("gf_config* config"));
   CHECK(names_of(migrator_calls) == functions_with("gf_migrator* migrator"));
+  CHECK(names_of(queue_calls) == functions_with("gf_queue* queue"));
+  CHECK(names_of(queue_jobs_calls) == functions_with("gf_queue_jobs* jobs"));
+  CHECK(names_of(limiter_calls) == functions_with("gf_rate_limiter* limiter"));
 
   gf_engine* engine = nullptr;
   REQUIRE(gf_engine_open(nullptr, &engine) == GF_OK);
@@ -652,10 +1127,34 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   gf_migrator* migrator = nullptr;
   REQUIRE(gf_migrator_open(&living.migrator_options, &migrator) == GF_OK);
   REQUIRE(gf_migrator_close(migrator, 0) == GF_OK);
-  refuse_handles(engine_calls, engine, {living.image, living.config, living.migrator, image, config, migrator});
-  refuse_handles(image_calls, image, {living.engine, living.config, living.migrator, engine, config, migrator});
-  refuse_handles(config_calls, config, {living.engine, living.image, living.migrator, engine, image, migrator});
-  refuse_handles(migrator_calls, migrator, {living.engine, living.image, living.config, engine, image, config});
+  gf_queue* queue = nullptr;
+  REQUIRE(gf_queue_open(nullptr, &queue) == GF_OK);
+  gf_queue_jobs* jobs = nullptr;
+  REQUIRE(gf_queue_list(queue, nullptr, nullptr, 1, &jobs) == GF_OK);
+  REQUIRE(gf_queue_jobs_release(jobs) == GF_OK);
+  REQUIRE(gf_queue_close(queue) == GF_OK);
+  gf_rate_limiter* limiter = nullptr;
+  REQUIRE(gf_rate_limiter_open(&living.limiter_options, &limiter) == GF_OK);
+  REQUIRE(gf_rate_limiter_close(limiter) == GF_OK);
+  const std::map<const char*, std::vector<const void*>> handles = {
+      {"engine", {living.engine, engine}},       {"image", {living.image, image}}, {"config", {living.config, config}},
+      {"migrator", {living.migrator, migrator}}, {"queue", {living.queue, queue}}, {"jobs", {living.jobs, jobs}},
+      {"limiter", {living.limiter, limiter}},
+  };
+  const auto others = [&](const std::string& but) {
+    std::vector<const void*> values;
+    for (const auto& [type, both] : handles) {
+      if (type != but) values.insert(values.end(), both.begin(), both.end());
+    }
+    return values;
+  };
+  refuse_handles(engine_calls, engine, others("engine"));
+  refuse_handles(image_calls, image, others("image"));
+  refuse_handles(config_calls, config, others("config"));
+  refuse_handles(migrator_calls, migrator, others("migrator"));
+  refuse_handles(queue_calls, queue, others("queue"));
+  refuse_handles(queue_jobs_calls, jobs, others("jobs"));
+  refuse_handles(limiter_calls, limiter, others("limiter"));
 }
 
 TEST_CASE("every NULL and every value out of its range is refused by name") {
@@ -673,12 +1172,16 @@ TEST_CASE("every NULL and every value out of its range is refused by name") {
     CHECK(message.find(refusal.named) != std::string::npos);
     CHECK(world.out_image == nullptr);
     CHECK(world.out_migrator == nullptr);
+    CHECK(world.out_queue == nullptr);
+    CHECK(world.out_jobs == nullptr);
+    CHECK(world.out_limiter == nullptr);
     covered.insert(refusal.function);
   }
   // They have nothing but a handle.
-  covered.merge(std::set<std::string>{"gf_image_release", "gf_config_release", "gf_migrator_status",
-                                      "gf_migrator_validate", "gf_migrator_round_trip", "gf_migrator_dump",
-                                      "gf_migrator_diff", "gf_migrator_drift", "gf_migrator_cancel"});
+  covered.merge(std::set<std::string>{
+      "gf_image_release", "gf_config_release", "gf_migrator_status", "gf_migrator_validate", "gf_migrator_round_trip",
+      "gf_migrator_dump", "gf_migrator_diff", "gf_migrator_drift", "gf_migrator_cancel", "gf_queue_stop",
+      "gf_queue_close", "gf_queue_sweep", "gf_queue_jobs_release", "gf_rate_limiter_close"});
   std::set<std::string> declared;
   for (const auto& function : gf::test::declared_functions()) declared.insert(function.name);
   CHECK(declared.size() > 40);
@@ -687,10 +1190,16 @@ TEST_CASE("every NULL and every value out of its range is refused by name") {
 
 TEST_CASE("a wrong struct_size is refused by every function that takes a struct") {
   std::set<std::string> with_struct;
-  for (const char* type :
-       {"gf_status_description*", "gf_engine_options*", "gf_event*", "gf_log_record*", "gf_request*", "gf_job_info*",
-        "gf_image_info*", "gf_key_options*", "gf_png_options*", "gf_migrator_options*", "gf_migration_goal*",
-        "gf_migrator_info*", "gf_migration_event*", "gf_migration_entry*"}) {
+  for (const char* type : {"gf_status_description*", "gf_engine_options*",   "gf_event*",
+                           "gf_log_record*",         "gf_request*",          "gf_job_info*",
+                           "gf_image_info*",         "gf_key_options*",      "gf_png_options*",
+                           "gf_migrator_options*",   "gf_migration_goal*",   "gf_migrator_info*",
+                           "gf_migration_event*",    "gf_migration_entry*",  "gf_queue_options*",
+                           "gf_queue_job*",          "gf_queue_enqueued*",   "gf_heartbeat*",
+                           "gf_queue_result*",       "gf_queue_failure*",    "gf_queue_outcome*",
+                           "gf_queue_filter*",       "gf_queue_job_info*",   "gf_queue_attempt*",
+                           "gf_queue_event*",        "gf_queue_statistics*", "gf_rate_limiter_options*",
+                           "gf_rate_question*",      "gf_rate_answer*"}) {
     with_struct.merge(functions_with(type));
   }
   std::set<std::string> called;
