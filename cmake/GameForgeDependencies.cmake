@@ -30,29 +30,34 @@ set_target_properties(gf::utf8proc PROPERTIES
 # libsqlite3-dev. Shared: Debian's archive of it is not position-independent.
 find_package(SQLite3 REQUIRED)
 
-# libpg-query-dev: PostgreSQL's own grammar. The static archive of Debian is position-independent. It is PostgreSQL's code,
-# which ends its process and writes to the standard streams where it gives up; in our copy these calls lead to
-# src/sql/pg_query_guard.cpp, since the process and the streams are the host's.
+# gf_add_guarded_archive(<name> ARCHIVE <file> INCLUDE <folder> CALLS <list> GUARD <target>): gf::<name>, a copy of a static
+# archive in which the calls of the list lead to functions of the guard: in a host's process no library may end it or
+# write to its streams, as these do where they give up.
+function(gf_add_guarded_archive name)
+  cmake_parse_arguments(PARSE_ARGV 1 guarded "" "ARCHIVE;INCLUDE;CALLS;GUARD" "")
+  set(calls ${PROJECT_SOURCE_DIR}/cmake/${guarded_CALLS})
+  set(copy ${PROJECT_BINARY_DIR}/guarded/lib${name}.a)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${calls} ${guarded_ARCHIVE})
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/guarded)
+  execute_process(COMMAND ${CMAKE_OBJCOPY} --redefine-syms=${calls} ${guarded_ARCHIVE} ${copy} COMMAND_ERROR_IS_FATAL ANY)
+  add_library(gf::${name} STATIC IMPORTED GLOBAL)
+  set_target_properties(gf::${name} PROPERTIES
+    IMPORTED_LOCATION ${copy}
+    INTERFACE_INCLUDE_DIRECTORIES ${guarded_INCLUDE}
+    INTERFACE_LINK_LIBRARIES "${guarded_GUARD};Threads::Threads")
+endfunction()
+
+# libpg-query-dev: PostgreSQL's own grammar. The static archive of Debian is position-independent.
 find_path(PG_QUERY_INCLUDE_DIR pg_query.h REQUIRED)
 find_library(PG_QUERY_ARCHIVE libpg_query.a REQUIRED)
-set(calls ${PROJECT_SOURCE_DIR}/cmake/pg_query_calls.txt)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${calls} ${PG_QUERY_ARCHIVE})
-file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/pg_query)
-execute_process(COMMAND ${CMAKE_OBJCOPY} --redefine-syms=${calls} ${PG_QUERY_ARCHIVE} ${PROJECT_BINARY_DIR}/pg_query/libpg_query.a
-  COMMAND_ERROR_IS_FATAL ANY)
-add_library(gf::pg_query STATIC IMPORTED)
-set_target_properties(gf::pg_query PROPERTIES
-  IMPORTED_LOCATION ${PROJECT_BINARY_DIR}/pg_query/libpg_query.a
-  INTERFACE_INCLUDE_DIRECTORIES ${PG_QUERY_INCLUDE_DIR}
-  INTERFACE_LINK_LIBRARIES "gf_pg_query_guard;Threads::Threads")
+gf_add_guarded_archive(pg_query ARCHIVE ${PG_QUERY_ARCHIVE} INCLUDE ${PG_QUERY_INCLUDE_DIR}
+  CALLS pg_query_calls.txt GUARD gf_pg_query_guard)  # src/sql/pg_query_guard.cpp
 
 # libhiredis-dev: the reader of Redis' protocol. The static archive of Debian is position-independent.
 find_path(HIREDIS_INCLUDE_DIR hiredis/read.h REQUIRED)
 find_library(HIREDIS_ARCHIVE libhiredis.a REQUIRED)
-add_library(gf::hiredis STATIC IMPORTED)
-set_target_properties(gf::hiredis PROPERTIES
-  IMPORTED_LOCATION ${HIREDIS_ARCHIVE}
-  INTERFACE_INCLUDE_DIRECTORIES ${HIREDIS_INCLUDE_DIR})
+gf_add_guarded_archive(hiredis ARCHIVE ${HIREDIS_ARCHIVE} INCLUDE ${HIREDIS_INCLUDE_DIR}
+  CALLS hiredis_calls.txt GUARD gf_hiredis_guard)  # src/redis/hiredis_guard.cpp
 
 # libpq-dev: headers alone. The library is opened at run time, only for a PostgreSQL URL.
 find_path(LIBPQ_INCLUDE_DIR libpq-fe.h PATH_SUFFIXES postgresql REQUIRED)

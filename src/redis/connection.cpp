@@ -1,5 +1,7 @@
 #include "redis/connection.hpp"
 
+#include "redis/hiredis_guard.hpp"
+
 #include <fmt/format.h>
 #include <hiredis/read.h>
 
@@ -254,20 +256,24 @@ Result<std::vector<Reply>> Connection::call(std::span<const Command> commands, s
       GF_TRYV(wait(static_cast<short>(POLLIN | (written < out.size() ? POLLOUT : 0)), deadline_us));
       continue;
     }
-    if (redisReaderFeed(reader_.get(), in.data(), static_cast<std::size_t>(count)) != 0) {
-      return Error{Status::redis_error, fmt::format("{}: {}", server_, reader_->errstr), {}};
-    }
-    for (;;) {
-      void* object = nullptr;
-      if (redisReaderGetReply(reader_.get(), &object) != 0) {
-        return Error{Status::redis_error, fmt::format("{} sent what is no reply: {}", server_, reader_->errstr), {}};
+    try {
+      if (redisReaderFeed(reader_.get(), in.data(), static_cast<std::size_t>(count)) != 0) {
+        return Error{Status::redis_error, fmt::format("{}: {}", server_, reader_->errstr), {}};
       }
-      if (object == nullptr) break;
-      const std::unique_ptr<Reply> reply(static_cast<Reply*>(object));
-      if (replies.size() == commands.size()) {
-        return Error{Status::redis_error, fmt::format("{} sent more replies than were asked for", server_), {}};
+      for (;;) {
+        void* object = nullptr;
+        if (redisReaderGetReply(reader_.get(), &object) != 0) {
+          return Error{Status::redis_error, fmt::format("{} sent what is no reply: {}", server_, reader_->errstr), {}};
+        }
+        if (object == nullptr) break;
+        const std::unique_ptr<Reply> reply(static_cast<Reply*>(object));
+        if (replies.size() == commands.size()) {
+          return Error{Status::redis_error, fmt::format("{} sent more replies than were asked for", server_), {}};
+        }
+        replies.push_back(std::move(*reply));
       }
-      replies.push_back(std::move(*reply));
+    } catch (const ReaderGaveUp& gave_up) {
+      return Error{Status::internal, fmt::format("{}: {}", server_, gave_up.what()), {}};
     }
   }
   return replies;
