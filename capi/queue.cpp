@@ -12,10 +12,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -490,6 +490,7 @@ void fill(JobRecord& job, Lease&& lease, const std::string& worker) noexcept {
   job.lease_expires_us = lease.expires_at_us;
   job.fencing_token = lease.key.fencing_token;
   job.failures = lease.attempt - 1;
+  job.retry.max_attempts = 0;  // Not told.
   try {
     job.worker = worker;
   } catch (...) {  // It stands in the queue's own record, and is not worth a job.
@@ -510,6 +511,37 @@ Result<void> with_job(gf_queue_jobs* jobs, std::uint32_t index, Look&& look) {
 
 Error no_nth(std::string_view what, std::uint32_t nth, std::size_t count) {
   return {Status::not_found, fmt::format("nth is {}; there are {} {}", nth, count, what), {}};
+}
+
+/// A cursor is any bytes in the rooms, and text here: controls, DEL and % as %XX.
+std::string cursor_text(std::string_view cursor) {
+  std::string text;
+  for (const char c : cursor) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F || c == '%') {
+      fmt::format_to(std::back_inserter(text), "%{:02X}", byte);
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
+Result<std::string> cursor_bytes(std::string_view text) {
+  std::string cursor;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] != '%') {
+      cursor += text[at];
+      continue;
+    }
+    unsigned byte = 0;
+    const auto* const digits = text.data() + at + 1;
+    if (text.size() - at < 3 || std::from_chars(digits, digits + 2, byte, 16).ptr != digits + 2)
+      return foreign_cursor();
+    cursor += static_cast<char>(byte);
+    at += 2;
+  }
+  return cursor;
 }
 
 /// Gives jobs that were read to the host, as a handle.
@@ -837,8 +869,9 @@ gf_status gf_queue_list(gf_queue* queue, const gf_queue_filter* filter, const ch
     GF_TRYV(clear_out(out_jobs, "out_jobs"));
     GF_TRY(const auto found, find_queue(queue));
     GF_TRY(const auto read, read_filter(filter));
-    GF_TRY(auto page, found->queue->list(read, text_or_empty(cursor), limit));
-    give_jobs({std::move(page.jobs), std::move(page.cursor)}, out_jobs);
+    GF_TRY(const auto from, cursor_bytes(cursor == nullptr ? std::string_view() : std::string_view(cursor)));
+    GF_TRY(auto page, found->queue->list(read, from, limit));
+    give_jobs({std::move(page.jobs), cursor_text(page.cursor)}, out_jobs);
     return gf::success();
   });
 }

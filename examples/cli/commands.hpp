@@ -18,9 +18,16 @@ struct Chosen {
 /// A status's group, which is the exit code of what ended with it.
 constexpr int group_of(std::uint32_t status) { return static_cast<int>(status / 100); }
 
+/// What a subcommand does, once main runs what was chosen.
+template <class Work>
+void on_chosen(CLI::App& app, Chosen& chosen, Work work) {
+  app.callback([&chosen, work] { chosen.run = work; });
+}
+
 void add_generate(CLI::App& app, Chosen& chosen);
 void add_sheet(CLI::App& app, Chosen& chosen);
 void add_migrate(CLI::App& app, Chosen& chosen);
+void add_queue(CLI::App& app, Chosen& chosen);
 void add_model(CLI::App& app, Chosen& chosen);
 void add_bench(CLI::App& app, Chosen& chosen);
 void add_doctor(CLI::App& app, Chosen& chosen);

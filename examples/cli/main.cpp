@@ -51,7 +51,7 @@ int run(command::Chosen& chosen) {
 int parse_and_run(int argc, char** argv) {
   CLI::App app(
       "gameforge generates game assets: 2D sprites and tiles from a prompt, with a diffusion model that runs on this "
-      "machine. And it keeps the schema of a game's own database.",
+      "machine. And it keeps the schema of a game's own database, and a queue of jobs that many machines share.",
       "gameforge");
   app.set_version_flag("--version", std::string("GameForge ") + gf_version_text());
   app.require_subcommand(1);
@@ -61,6 +61,7 @@ int parse_and_run(int argc, char** argv) {
       "  gameforge generate \"a red potion\" --out potion.png\n"
       "  gameforge generate \"a golden shield\" --seed 7 --transparent --upscale 8 --out shield.png\n"
       "  gameforge migrate run --db sqlite:game.db\n"
+      "  gameforge queue stats --redis redis://localhost\n"
       "  gameforge doctor\n"
       "\n"
       "`gameforge COMMAND --help` tells of each command. It ends with 0, or with what kind of thing went wrong: 1 the\n"
@@ -72,6 +73,7 @@ int parse_and_run(int argc, char** argv) {
   command::add_sheet(app, chosen);
   command::add_model(app, chosen);
   command::add_migrate(app, chosen);
+  command::add_queue(app, chosen);
   command::add_bench(app, chosen);
   command::add_doctor(app, chosen);
   command::add_version(app, chosen);

@@ -31,7 +31,7 @@ namespace {
 
 /// Where a queue is: in this process, or in a server of the tests' own, each time under a name of its own.
 struct Site {
-  explicit Site(gf::test::RedisServer* server) : server(server) {}
+  explicit Site(gf::test::RedisServer* of = nullptr) : server(of) {}
   QueueOptions options() const {
     static std::atomic<int> count{0};
     QueueOptions options;
@@ -250,27 +250,38 @@ void letters(const Site& site) {
     job.retry_base = std::chrono::microseconds(1);
     queue.enqueue(job);
   }
+  // Those that wait are listed in pages too.
+  const auto pages = [&queue](gf_queue_state state, std::uint32_t limit) {
+    std::set<std::string> ids;
+    std::string cursor;
+    do {
+      const auto page = queue.list(in_state(state), cursor, limit);
+      CHECK(page.size() <= limit);
+      for (std::uint32_t index = 0; index < page.size(); ++index) {
+        CHECK(ids.insert(JobId{page.key(index).job}.text()).second);
+      }
+      cursor = page.cursor();
+      REQUIRE(ids.size() <= 30);
+    } while (!cursor.empty());
+    return ids;
+  };
+  CHECK(pages(GF_QUEUE_WAITING, 7).size() == 30);
   auto taken = queue.reserve(30, "w", seconds(0));
   REQUIRE(taken.size() == 30);
+  CHECK(pages(GF_QUEUE_RUNNING, 7).size() == 30);
   for (std::uint32_t index = 0; index < 30; ++index) {
     // The host's rule, where the table would say that trying again may help.
     CHECK(queue.fail(taken.key(index), GF_ERR_IO, "no disk").state == GF_QUEUE_DEAD);
   }
-  std::set<std::string> ids;
-  std::string cursor;
-  do {
-    const auto page = queue.list(in_state(GF_QUEUE_DEAD), cursor, 7);
-    CHECK(page.size() <= 7);
-    for (std::uint32_t index = 0; index < page.size(); ++index) ids.insert(JobId{page.key(index).job}.text());
-    cursor = page.cursor();
-  } while (!cursor.empty());
-  CHECK(ids.size() == 30);
+  CHECK(pages(GF_QUEUE_DEAD, 7).size() == 30);
   auto filter = in_state(GF_QUEUE_DEAD);
   filter.user = "ann";
   filter.tag = "even";
   filter.status = GF_ERR_IO;
   CHECK(queue.list(filter).size() == 5);
   CHECK(queue.requeue_many(filter, seconds(10)) == 5);
+  CHECK(status_of([&] { queue.list(filter, "%4"); }) == GF_ERR_INVALID_ARGUMENT);
+  CHECK(status_of([&] { queue.list(filter, "%zz"); }) == GF_ERR_INVALID_ARGUMENT);
   filter.status = GF_ERR_NETWORK;
   CHECK(queue.requeue_many(filter, seconds(10)) == 0);
   CHECK(queue.purge(in_state(GF_QUEUE_DEAD), seconds(10)) == 25);
