@@ -5,6 +5,7 @@
 #include "engine_options.hpp"
 #include "firewall.hpp"
 #include "objects.hpp"
+#include "queue_options.hpp"
 #include "structs.hpp"
 
 #include <fmt/format.h>
@@ -35,7 +36,7 @@ EngineTable& engines() {
 namespace {
 
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
-static_assert(sizeof(gf_engine_options) == 80);
+static_assert(sizeof(gf_engine_options) == 160);
 static_assert(sizeof(gf_event) == 72);
 static_assert(sizeof(gf_log_record) == 24);
 constexpr std::size_t first_event_bytes = 72;
@@ -144,6 +145,15 @@ Result<engine::EngineOptions> read_engine_options(const gf_engine_options* given
       call(user_data, &out, line.module.c_str(), line.message.c_str());
     };
   }
+  options.reserved_for_high = read.reserved_for_high;
+  options.lanes.user_running_limit = read.user_running_limit;
+  options.lanes.normal_max_wait_us = wait_or(read.normal_max_wait_us, options.lanes.normal_max_wait_us);
+  options.lanes.low_max_wait_us = wait_or(read.low_max_wait_us, options.lanes.low_max_wait_us);
+  options.submit_rates.global = limits_of(read.submit_rate);
+  options.submit_rates.per_user = limits_of(read.user_submit_rate);
+  GF_TRYV(read_classes(read.user_class_names, read.user_class_rates, read.user_class_count, "options->user_class",
+                       options.submit_rates));
+  if (read.reserved != 0) return unknown_value("options->reserved", read.reserved, 0, 0);
   return options;
 }
 

@@ -5,6 +5,7 @@
 #include "firewall.hpp"
 #include "objects.hpp"
 #include "pipeline/request.hpp"
+#include "queue_options.hpp"
 #include "structs.hpp"
 
 #include <fmt/format.h>
@@ -28,7 +29,7 @@ namespace {
 
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
 static_assert(sizeof(gf_job_id) == 16);
-static_assert(sizeof(gf_request) == 216);
+static_assert(sizeof(gf_request) == 240);
 static_assert(sizeof(gf_job_info) == 104);
 constexpr std::size_t first_request_bytes = 152;
 constexpr std::size_t first_info_bytes = 104;
@@ -51,7 +52,12 @@ std::optional<std::string_view> optional_text(const char* text) {
 }
 
 /// The caller's texts and latents, borrowed.
-Result<gf::pipeline::RequestDraft> read_request(const gf_request* given) {
+struct Submission {
+  gf::pipeline::RequestDraft draft;
+  gf::engine::Queueing queueing;
+};
+
+Result<Submission> read_request(const gf_request* given) {
   if (given == nullptr) return Error{Status::invalid_argument, "request is NULL", {}};
   GF_TRY(const auto read, read_options(given, gf_request GF_REQUEST_INIT, first_request_bytes, "request"));
   if ((read.flags & ~known_flags) != 0) {
@@ -59,7 +65,8 @@ Result<gf::pipeline::RequestDraft> read_request(const gf_request* given) {
                  fmt::format("request->flags is {:#x}; this version knows {:#x}", read.flags, known_flags),
                  {}};
   }
-  gf::pipeline::RequestDraft draft;
+  Submission submission;
+  auto& draft = submission.draft;
   draft.random_seed = (read.flags & GF_REQUEST_RANDOM_SEED) != 0;
   draft.keep_latents = (read.flags & GF_REQUEST_KEEP_LATENTS) != 0;
   draft.width_px = read.width_px;
@@ -105,16 +112,18 @@ Result<gf::pipeline::RequestDraft> read_request(const gf_request* given) {
   draft.eta = read.eta;
   draft.strength = read.strength;
   draft.noise = read.noise;
-  if (read.reserved != 0) {
-    return Error{Status::unsupported, fmt::format("request->reserved is {}; it must be 0", read.reserved), {}};
-  }
   if (read.init_image != nullptr) {
     GF_TRY(draft.init_image, find(images(), read.init_image, "request->init_image"));
   }
   if (read.mask != nullptr) {
     GF_TRY(draft.mask, find(images(), read.mask, "request->mask"));
   }
-  return draft;
+  auto& queueing = submission.queueing;
+  GF_TRY(queueing.priority, read_priority(read.priority, "request->priority"));
+  queueing.user = optional_text(read.user).value_or("");
+  queueing.user_class = optional_text(read.user_class).value_or("");
+  queueing.idempotency_key = optional_text(read.idempotency_key).value_or("");
+  return submission;
 }
 
 Result<JobId> read_id(const gf_job_id* job) {
@@ -153,8 +162,8 @@ gf_status gf_engine_submit(gf_engine* engine, const gf_request* request, gf_job_
     if (out_job == nullptr) return Error{Status::invalid_argument, "out_job is NULL", {}};
     *out_job = {0, 0};
     GF_TRY(const auto found, find(engines(), engine, "engine"));
-    GF_TRY(const auto draft, read_request(request));
-    GF_TRY(const auto id, found->submit(draft));
+    GF_TRY(const auto submission, read_request(request));
+    GF_TRY(const auto id, found->submit(submission.draft, submission.queueing));
     *out_job = {id.high, id.low};
     return gf::success();
   });

@@ -153,10 +153,6 @@ T given_or(T given, T fallback) {
   return given == 0 ? fallback : given;
 }
 
-std::int64_t wait_or(std::int64_t given_us, std::int64_t fallback_us) {
-  return given_us == 0 ? fallback_us : given_us == GF_NEVER ? 0 : given_us;
-}
-
 std::string text_or_empty(const char* text) { return text == nullptr ? std::string() : std::string(text); }
 
 Result<Status> known_status(std::uint32_t value, std::string_view what) {
@@ -223,18 +219,13 @@ Result<QueueOptions> queue_options(const gf_queue_options& read) {
   return options;
 }
 
-Priority lane_of(std::uint32_t priority) {
-  return priority == GF_PRIORITY_HIGH ? Priority::high : priority == GF_PRIORITY_LOW ? Priority::low : Priority::normal;
-}
-
 /// `name`: how messages call the struct.
 Result<NewJob> read_job(const gf_queue_job* given, const std::string& name) {
   if (given == nullptr) return invalid(name + " is NULL");
   GF_TRY(const auto read, read_options(given, gf_queue_job GF_QUEUE_JOB_INIT, first_job_bytes, name));
   NewJob job;
   job.id = {read.id.high, read.id.low};
-  if (read.priority > GF_PRIORITY_LOW) return unknown_value(name + "->priority", read.priority, 0, GF_PRIORITY_LOW);
-  job.priority = lane_of(read.priority);
+  GF_TRY(job.priority, read_priority(read.priority, name + "->priority"));
   job.user = text_or_empty(read.user);
   job.content_type = text_or_empty(read.content_type);
   if (read.payload == nullptr && read.payload_bytes != 0) {
@@ -591,9 +582,9 @@ Error nothing_came(std::int64_t timeout_us, const T& what) {
 
 }  // namespace
 
-std::optional<TokenBucketLimits> limits_of(const gf_rate& rate) {
-  if (rate.tokens == 0) return std::nullopt;
-  return TokenBucketLimits{rate.tokens, rate.period_us, rate.burst};
+Result<Priority> read_priority(std::uint32_t priority, std::string_view what) {
+  if (priority > GF_PRIORITY_LOW) return unknown_value(what, priority, GF_PRIORITY_NORMAL, GF_PRIORITY_LOW);
+  return priority == GF_PRIORITY_HIGH ? Priority::high : priority == GF_PRIORITY_LOW ? Priority::low : Priority::normal;
 }
 
 Result<redis::ClientOptions> client_options(std::int64_t command_timeout_us) {

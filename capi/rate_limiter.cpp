@@ -11,6 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 using gf::Error;
@@ -47,25 +50,35 @@ Result<RateLimits> rate_limits(const gf_rate_limiter_options& read) {
   limits.global = limits_of(read.global);
   limits.per_queue = limits_of(read.per_queue);
   limits.per_user = limits_of(read.per_user);
-  if (read.class_count != 0 && (read.class_names == nullptr || read.class_rates == nullptr)) {
-    return invalid(
-        fmt::format("options->class_count is {}, and options->class_names or class_rates NULL", read.class_count));
-  }
-  for (std::uint32_t index = 0; index < read.class_count; ++index) {
-    const auto what = fmt::format("options->class_names[{}]", index);
-    GF_TRY(const auto name, needed_text(read.class_names[index], what));
-    const auto rate = limits_of(read.class_rates[index]);
-    // A class without a limit would fall back to per_user, which nobody means who names it.
-    if (!rate) return invalid(fmt::format("options->class_rates[{}].tokens is 0; a class has a limit", index));
-    if (!limits.user_classes.emplace(std::string(name), *rate).second) {
-      return invalid(fmt::format("{} is \"{}\", which was there before", what, name));
-    }
-  }
+  GF_TRYV(read_classes(read.class_names, read.class_rates, read.class_count, "options->class", limits));
   GF_TRYV(check(limits));
   return limits;
 }
 
 }  // namespace
+
+std::optional<TokenBucketLimits> limits_of(const gf_rate& rate) {
+  if (rate.tokens == 0) return std::nullopt;
+  return TokenBucketLimits{rate.tokens, rate.period_us, rate.burst};
+}
+
+Result<void> read_classes(const char* const* names, const gf_rate* rates, std::uint32_t count, std::string_view prefix,
+                          RateLimits& limits) {
+  if (count != 0 && (names == nullptr || rates == nullptr)) {
+    return invalid(fmt::format("{0}_count is {1}, and {0}_names or {0}_rates NULL", prefix, count));
+  }
+  for (std::uint32_t index = 0; index < count; ++index) {
+    const auto what = fmt::format("{}_names[{}]", prefix, index);
+    GF_TRY(const auto name, needed_text(names[index], what));
+    const auto rate = limits_of(rates[index]);
+    // A class without a limit would fall back to the users' own, which nobody means who names it.
+    if (!rate) return invalid(fmt::format("{}_rates[{}].tokens is 0; a class has a limit", prefix, index));
+    if (!limits.user_classes.emplace(std::string(name), *rate).second) {
+      return invalid(fmt::format("{} is \"{}\", which was there before", what, name));
+    }
+  }
+  return success();
+}
 }  // namespace gf::capi
 
 using namespace gf::capi;

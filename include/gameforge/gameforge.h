@@ -317,6 +317,21 @@ typedef struct gf_event {
  */
 typedef void (*gf_event_callback)(void* user_data, const gf_event* event);
 
+/** No limit, where 0 stands for the default. */
+#define GF_NO_LIMIT UINT64_MAX
+/** Never, where 0 stands for the default. */
+#define GF_NEVER INT64_MAX
+
+/** Which lane a job waits in. */
+typedef enum gf_priority { GF_PRIORITY_NORMAL = 0, GF_PRIORITY_HIGH = 1, GF_PRIORITY_LOW = 2 } gf_priority;
+
+/** A rate: so many tokens a period, of which up to `burst` may be spent at once after a pause. */
+typedef struct gf_rate {
+  uint32_t tokens;   /**< 0: no limit. */
+  uint32_t burst;    /**< At least 1 where tokens is not 0. */
+  int64_t period_us; /**< At least `tokens`: a token takes a microsecond or more. */
+} gf_rate;
+
 /** How an engine works. Start from GF_ENGINE_OPTIONS_INIT and set what differs. */
 typedef struct gf_engine_options {
   uint32_t struct_size;        /**< sizeof(gf_engine_options) in the caller's header; the macro sets it. */
@@ -333,11 +348,23 @@ typedef struct gf_engine_options {
   void* event_user_data;            /**< Passed to event_callback. */
   gf_log_callback log_callback;     /**< NULL: log lines are polled. */
   void* log_user_data;              /**< Passed to log_callback. */
+  uint32_t reserved_for_high;       /**< Places of queue_limit that only jobs of high priority may take. Default 0. */
+  uint32_t user_running_limit;      /**< Jobs of one user that may run at the same time. Default any number. */
+  int64_t
+      normal_max_wait_us;  /**< After so long a job of normal priority goes before high ones. Default 20 s; GF_NEVER. */
+  int64_t low_max_wait_us; /**< The same of low ones. Default 60 s; GF_NEVER. */
+  gf_rate submit_rate;     /**< Jobs of all users. Who is over a rate is rejected with GF_ERR_RATE_LIMITED and the
+                                time to wait. Default no limit. */
+  gf_rate user_submit_rate;            /**< Of one user, by gf_request.user. Default no limit. */
+  const char* const* user_class_names; /**< Classes of users with a rate of their own; see gf_request.user_class. */
+  const gf_rate* user_class_rates;
+  uint32_t user_class_count; /**< Entries of the two. */
+  uint32_t reserved;         /**< 0. */
 } gf_engine_options;
 
 /* Every field in the order above; positional, because C++ before C++20 has no other form. */
 #define GF_ENGINE_OPTIONS_INIT \
-  { sizeof(gf_engine_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(gf_engine_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, 0, 0, 0, 0 }
 
 /**
  * Opens an engine and starts its threads. The backend is loaded with the first model, not here.
@@ -602,13 +629,17 @@ typedef struct gf_request {
                              alpha is not looked at. The request takes a share. */
   gf_image* mask;       /**< With init_image, of its size: painted anew where red is 128 or more; kept elsewhere. */
   uint32_t noise;       /**< gf_noise. */
-  uint32_t reserved;    /**< 0. */
+  uint32_t priority;    /**< gf_priority. */
+  const char* user;     /**< Whose job it is: users of one priority take turns. Default "". */
+  const char* user_class;      /**< By which rate the user submits. Default none. */
+  const char* idempotency_key; /**< While the engine knows a job that was submitted with it, the answer is that job's id
+                                    and nothing is taken in; the requests are not compared. Default none. */
 } gf_request;
 
 #define GF_REQUEST_INIT                                                                                              \
   {                                                                                                                  \
     sizeof(gf_request), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-        0, 0, 0                                                                                                      \
+        0, 0, 0, 0, 0, 0                                                                                             \
   }
 
 /** How to cancel. */
@@ -1570,14 +1601,6 @@ GF_API gf_status gf_migration_create(const char* folder, const char* name, char*
  */
 typedef struct gf_queue gf_queue;
 
-/** No limit, where 0 stands for the default. */
-#define GF_NO_LIMIT UINT64_MAX
-/** Never, where 0 stands for the default. */
-#define GF_NEVER INT64_MAX
-
-/** Which lane a job waits in. */
-typedef enum gf_priority { GF_PRIORITY_NORMAL = 0, GF_PRIORITY_HIGH = 1, GF_PRIORITY_LOW = 2 } gf_priority;
-
 /** Where a job is. Of the jobs that were accepted each is in exactly one of these, or was removed, which is counted. */
 typedef enum gf_queue_state {
   GF_QUEUE_DELAYED = 1, /**< Waits for its time. */
@@ -1627,13 +1650,6 @@ typedef struct gf_retry_rule {
   uint32_t status; /**< gf_status. */
   uint32_t action; /**< gf_failure_action: retry or dead. */
 } gf_retry_rule;
-
-/** A rate: so many tokens a period, of which up to `burst` may be spent at once after a pause. */
-typedef struct gf_rate {
-  uint32_t tokens;   /**< 0: no limit. */
-  uint32_t burst;    /**< At least 1 where tokens is not 0. */
-  int64_t period_us; /**< At least `tokens`: a token takes a microsecond or more. */
-} gf_rate;
 
 /** How a queue works. Start from GF_QUEUE_OPTIONS_INIT and set what differs. Arrays of three are of the lanes high,
  * normal, low. Whoever shares a queue in Redis should give the same. */

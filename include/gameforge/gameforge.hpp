@@ -310,6 +310,15 @@ struct Options {
   std::function<void(const gf_event&)> on_event;
   /** Set: log lines come here (record, module, message) instead of being polled. What it throws ends there. */
   std::function<void(const gf_log_record&, const char*, const char*)> on_log;
+  std::uint32_t reserved_for_high = 0;
+  std::uint32_t user_running_limit = 0;
+  std::chrono::microseconds normal_max_wait{0};
+  std::chrono::microseconds low_max_wait{0};
+  gf_rate submit_rate = {0, 0, 0};
+  gf_rate user_submit_rate = {0, 0, 0};
+  /** As many names as rates. */
+  std::vector<const char*> user_class_names;
+  std::vector<gf_rate> user_class_rates;
   /** How long the destructor of an engine waits for its threads. */
   std::chrono::microseconds close_timeout = std::chrono::seconds(10);
 
@@ -327,6 +336,15 @@ struct Options {
     options.log_level = static_cast<std::uint32_t>(log_level);
     options.allow_model_paths = allow_model_paths ? 1 : 0;
     options.backend_path = backend_path.c_str();
+    options.reserved_for_high = reserved_for_high;
+    options.user_running_limit = user_running_limit;
+    options.normal_max_wait_us = detail::microseconds(normal_max_wait);
+    options.low_max_wait_us = detail::microseconds(low_max_wait);
+    options.submit_rate = submit_rate;
+    options.user_submit_rate = user_submit_rate;
+    options.user_class_names = user_class_names.data();
+    options.user_class_rates = user_class_rates.data();
+    options.user_class_count = static_cast<std::uint32_t>(user_class_names.size());
     return options;
   }
 };
@@ -415,6 +433,10 @@ struct Request {
   Image init_image;
   Image mask;
   gf_noise noise = GF_NOISE_TORCH_CPU;
+  gf_priority priority = GF_PRIORITY_NORMAL;
+  Text user;
+  Text user_class;
+  Text idempotency_key;
 
   /** The LoRA names and scales of a c_request(), which point into these. */
   struct Lists {
@@ -464,6 +486,10 @@ struct Request {
     request.init_image = init_image.handle();
     request.mask = mask.handle();
     request.noise = noise;
+    request.priority = static_cast<std::uint32_t>(priority);
+    request.user = user.c_str();
+    request.user_class = user_class.c_str();
+    request.idempotency_key = idempotency_key.c_str();
     return request;
   }
 };

@@ -17,6 +17,7 @@ void Engine::State::emit(Job& job, EventType type, Status status) {
   event.step = job.info.step;
   event.total = job.info.total;
   event.status = status;
+  if (status != Status::ok && job.error) event.retry_after_us = job.error->retry_after_us;
   event.at_us = since_open_us();
   auto* place = type == EventType::progress ? &job.progress_event
                 : type == EventType::image  ? &job.image_event
@@ -64,6 +65,7 @@ void Engine::State::forget(Job& job) {
     events.erase(**place);
     place->reset();
   }
+  if (!job.idempotency_key.empty()) keys.erase(job.idempotency_key);
   jobs.erase(job.id);
 }
 

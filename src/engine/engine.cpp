@@ -69,12 +69,19 @@ void write_backend(JsonText& out, const pipeline::Backend* backend) {
 std::unique_ptr<queue::MemoryQueue> make_queue(const EngineOptions& options) {
   queue::MemoryQueueOptions wanted;
   wanted.queue.depth = {options.queue_limit, 0};
+  wanted.queue.lanes = options.lanes;
   wanted.queue.kept_finished = 0;
   wanted.queue.kept_events = 0;
   // Within one process a job's holder cannot die without it, so its lease need not run out.
   wanted.queue.lease_us = queue::max_delay_us;
   wanted.clock = options.clock;
   return queue::MemoryQueue::create(std::move(wanted)).value();
+}
+
+std::unique_ptr<queue::RateLimiter> make_limiter(const EngineOptions& options) {
+  const auto& rates = options.submit_rates;
+  if (!rates.global && !rates.per_user && rates.user_classes.empty()) return nullptr;
+  return queue::MemoryRateLimiter::create(rates, *options.clock).value();
 }
 
 /// What was tried before errors went on to the host: operations = clean + recovered + failed, when none is running.
@@ -122,7 +129,8 @@ Engine::State::State(EngineOptions checked_options)
       handler(make_handler(clock)),
       errors(error::ErrorAggregator::create({}, std::max<std::int64_t>(clock.unix_us(), 0)).value()),
       folders(options.model_folders, options.allow_model_paths),
-      queue(make_queue(options)) {
+      queue(make_queue(options)),
+      limiter(make_limiter(options)) {
   jobs.reserve(std::min<std::size_t>(std::size_t{options.queue_limit} + options.retained_job_count, 4096));
 }
 
@@ -331,6 +339,7 @@ Result<void> Engine::close(std::int64_t timeout_us) {
     models.swap(state.models);
     seen.swap(state.backend_seen);
     jobs.swap(state.jobs);
+    state.keys.clear();
     finished.swap(state.finished);
     state.events.clear();
     state.intake.clear();
@@ -376,12 +385,16 @@ bool Engine::poll_log(const std::function<bool(const LogLine&)>& take) {
   return state_->log.poll(take);
 }
 
-Result<JobId> Engine::take_in(JobKind kind, pipeline::Request request) {
+Result<JobId> Engine::take_in(JobKind kind, pipeline::Request request, const Queueing& queueing) {
   auto& state = *state_;
   // All that may run out of memory comes first, also what only the job's end needs.
   auto job = std::make_shared<Job>();
   job->kind = kind;
   job->host_tag = request.host_tag;
+  job->priority = queueing.priority;
+  job->user = queueing.user;
+  job->user_class = queueing.user_class;
+  job->idempotency_key = queueing.idempotency_key;
   job->initial_latent_count = request.initial_latents.size();
   job->submitted_us = state.clock.now_us();
   auto& info = job->info;
@@ -416,12 +429,28 @@ Result<JobId> Engine::take_in(JobKind kind, pipeline::Request request) {
   {
     const std::lock_guard lock(state.mutex);
     if (state.closing) return Error{Status::shutting_down, "the engine is being closed", {}};
-    if (state.waiting >= state.options.queue_limit) {
-      return Error{Status::queue_full,
-                   fmt::format("{} jobs wait already, which is the queue_limit", state.options.queue_limit),
-                   {}};
+    if (!job->idempotency_key.empty()) {
+      // Before the limit: this job is in.
+      const auto holder = state.keys.find(job->idempotency_key);
+      if (holder != state.keys.end()) return holder->second;
     }
-    state.jobs.emplace(job->id, job);
+    const auto limit = state.options.queue_limit;
+    const auto kept_free = job->priority == queue::Priority::high ? 0 : state.options.reserved_for_high;
+    if (state.waiting >= limit - kept_free) {
+      auto message = fmt::format("{} jobs wait already, which is the queue_limit", limit);
+      if (kept_free != 0) {
+        message = fmt::format("{} jobs wait already; of the queue_limit, {}, {} places are for high priority",
+                              state.waiting.load(), limit, kept_free);
+      }
+      return Error{Status::queue_full, std::move(message), {}};
+    }
+    if (!job->idempotency_key.empty()) state.keys.emplace(job->idempotency_key, job->id);
+    try {
+      state.jobs.emplace(job->id, job);
+    } catch (...) {
+      state.keys.erase(job->idempotency_key);
+      throw;
+    }
     ++state.waiting;
     ++state.counts.submitted;
     state.intake.splice(state.intake.end(), item);
@@ -431,16 +460,19 @@ Result<JobId> Engine::take_in(JobKind kind, pipeline::Request request) {
   return job->id;
 }
 
-Result<JobId> Engine::submit(const pipeline::RequestDraft& draft) {
+Result<JobId> Engine::submit(const pipeline::RequestDraft& draft, const Queueing& queueing) {
+  GF_TRYV(queue::check_name("user", queueing.user, true));
+  GF_TRYV(queue::check_name("user_class", queueing.user_class, true));
+  GF_TRYV(queue::check_name("idempotency_key", queueing.idempotency_key, true));
   GF_TRY(auto request, pipeline::make_request(draft, state_->options.allow_model_paths, random_bits()));
-  return take_in(JobKind::generate, std::move(request));
+  return take_in(JobKind::generate, std::move(request), queueing);
 }
 
 Result<JobId> Engine::load_ahead(std::optional<std::string_view> model, std::uint64_t host_tag) {
   pipeline::Request request;
   GF_TRY(request.model, pipeline::check_model_reference(model, state_->options.allow_model_paths));
   request.host_tag = host_tag;
-  return take_in(JobKind::load_ahead, std::move(request));
+  return take_in(JobKind::load_ahead, std::move(request), {});
 }
 
 Result<std::string> Engine::model_info_json(std::string_view model) const {
@@ -536,6 +568,8 @@ Result<JobSnapshot> Engine::snapshot(const JobId& id) const {
   JobSnapshot out;
   out.id = job->id;
   out.kind = job->kind;
+  out.priority = job->priority;
+  out.user = job->user;
   out.info = job->info;
   out.initial_latent_count = job->initial_latent_count;
   out.request = job->request;

@@ -9,6 +9,8 @@
 #include "pipeline/image.hpp"
 #include "pipeline/ledger.hpp"
 #include "pipeline/request.hpp"
+#include "queue/lanes.hpp"
+#include "queue/rate_limiter.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -108,6 +110,9 @@ struct EngineOptions {
   std::uint32_t thread_count = 0;        ///< At most 256. Default: the usable cores.
   std::uint32_t queue_limit = 0;         ///< At most 1000000. Default 1024.
   std::uint32_t retained_job_count = 0;  ///< Default 256.
+  std::uint32_t reserved_for_high = 0;   ///< Places of queue_limit that only jobs of high priority may take.
+  queue::LaneRules lanes;
+  queue::RateLimits submit_rates;  ///< Of jobs; per_queue is not looked at.
   LogLevel log_level = LogLevel::off;
   bool allow_model_paths = false;
   std::vector<std::string> model_folders;
@@ -118,6 +123,14 @@ struct EngineOptions {
   /// Shared with the engine's threads, which may outlive close(). nullptr: pipeline::process_ledger().
   std::shared_ptr<pipeline::Ledger> ledger;
   const Clock* clock = nullptr;  ///< nullptr: system_clock(). Must outlive the engine's threads.
+};
+
+/// How a job is queued; fields of gf_request.
+struct Queueing {
+  queue::Priority priority = queue::Priority::normal;
+  std::string_view user = {};
+  std::string_view user_class = {};
+  std::string_view idempotency_key = {};
 };
 
 enum class JobKind;
@@ -160,8 +173,9 @@ class Engine {
   /// Errors: not_found when it is not loaded.
   Result<void> release_model(std::string_view model);
 
-  /// Errors: those of pipeline::make_request; queue_full; shutting_down.
-  Result<JobId> submit(const pipeline::RequestDraft& draft);
+  /// With a key of a job that is still known, that job's id, and nothing is taken in.
+  /// Errors: those of pipeline::make_request and queue::check_name; queue_full; shutting_down.
+  Result<JobId> submit(const pipeline::RequestDraft& draft, const Queueing& queueing = {});
 
   // The following answer not_found for a job that is unknown or no longer kept, and invalid_handle after close().
 
@@ -185,7 +199,7 @@ class Engine {
   struct State;
   explicit Engine(std::shared_ptr<State> state);
 
-  Result<JobId> take_in(JobKind kind, pipeline::Request request);
+  Result<JobId> take_in(JobKind kind, pipeline::Request request, const Queueing& queueing);
   Result<JobSnapshot> snapshot(const JobId& id) const;
   /// With the lock held. False: somebody has closed it before.
   bool begin_close();

@@ -29,6 +29,18 @@ void Engine::State::judge(const std::shared_ptr<Job>& job) noexcept {
       end_waiting(job, Outcome{JobState::cancelled, {}});
       return;
     }
+    if (limiter && job->kind == JobKind::generate) {
+      const auto answer = limiter->take({.user = job->user, .user_class = job->user_class});
+      if (!answer) return refuse(answer.error());
+      if (!answer.value().admitted) {
+        Error error{Status::rate_limited,
+                    fmt::format("the user \"{}\" submits too fast; try again in {} us", job->user,
+                                answer.value().retry_after_us),
+                    {}};
+        error.retry_after_us = answer.value().retry_after_us;
+        return refuse(std::move(error));
+      }
+    }
     const auto name = folders.resolve(job->request->model);
     if (!name) return refuse(name.error());
     const auto model = folders.inspect(name.value());
@@ -62,6 +74,8 @@ void Engine::State::judge(const std::shared_ptr<Job>& job) noexcept {
     // `accepted` is told first: from here on an executor may tell more.
     queue::NewJob place;
     place.id = job->id;
+    place.priority = job->priority;
+    place.user = job->user;
     place.retry.max_attempts = 1;
     place.attachment = job;
     const auto pushed = queue->enqueue(std::move(place));

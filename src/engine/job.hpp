@@ -98,6 +98,10 @@ struct Job final : queue::Attachment {
   std::uint64_t host_tag = 0;
   std::int64_t submitted_us = 0;
   std::uint64_t initial_latent_count = 0;
+  queue::Priority priority = queue::Priority::normal;
+  std::string user;
+  std::string user_class;
+  std::string idempotency_key;
 
   // Set by intake before the job is queued, fixed from then on. Until then guarded by the engine's lock.
   std::shared_ptr<pipeline::Request> request;

@@ -2,6 +2,7 @@
 #include "base/platform.hpp"
 #include "base/utf8.hpp"
 #include "engine/engine.hpp"
+#include "queue/queue.hpp"
 
 #include <fmt/format.h>
 
@@ -36,6 +37,14 @@ Result<EngineOptions> checked(EngineOptions options) {
   GF_TRYV(settle("thread_count", options.thread_count, 256, usable_cores()));
   GF_TRYV(settle("queue_limit", options.queue_limit, 1'000'000, 1024));
   GF_TRYV(settle("retained_job_count", options.retained_job_count, 0xFFFF'FFFF, 256));
+  if (options.reserved_for_high > options.queue_limit) {
+    return invalid(fmt::format("reserved_for_high is {}; it must be at most the queue_limit, {}",
+                               options.reserved_for_high, options.queue_limit));
+  }
+  queue::QueueOptions lanes;
+  lanes.lanes = options.lanes;
+  GF_TRYV(queue::check(lanes));
+  GF_TRYV(queue::check(options.submit_rates));
   if (options.log_level > LogLevel::debug) {
     return invalid(fmt::format("log_level is {}; it must be 0 to {}", static_cast<std::uint32_t>(options.log_level),
                                static_cast<std::uint32_t>(LogLevel::debug)));

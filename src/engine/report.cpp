@@ -130,6 +130,7 @@ std::string report_json(const JobSnapshot& job) {
   out.begin_object().member("job", to_text(job.id));
   out.member("kind", job.kind == JobKind::generate ? "generate" : "load_ahead").member("state", name_of(info.state));
   out.member("status", static_cast<std::int32_t>(info.status)).member("host_tag", info.host_tag);
+  out.member("priority", queue::name_of(job.priority)).text_or_null("user", job.user);
   out.key("request");
   write_request(out, job);
   out.key("model");

@@ -10,6 +10,7 @@
 #include "pipeline/backend_library.hpp"
 #include "pipeline/model_folder.hpp"
 #include "queue/memory_queue.hpp"
+#include "queue/rate_limiter.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -71,7 +72,8 @@ struct Engine::State {
     std::size_t operator()(const JobId& id) const { return static_cast<std::size_t>(id.low ^ id.high); }
   };
   std::unordered_map<JobId, std::shared_ptr<Job>, IdHash> jobs;
-  std::list<std::shared_ptr<Job>> finished;  // Oldest first.
+  std::unordered_map<std::string, JobId> keys;  // Idempotency keys of jobs that are known.
+  std::list<std::shared_ptr<Job>> finished;     // Oldest first.
   std::list<Event> events;
   std::list<IntakeItem> intake;
   std::map<std::string, std::shared_ptr<ModelSlot>> models;  // By path.
@@ -87,6 +89,7 @@ struct Engine::State {
 
   // ---- Between intake and executors.
   const std::unique_ptr<queue::MemoryQueue> queue;
+  const std::unique_ptr<queue::RateLimiter> limiter;  // Asked by intake; null without limits.
 
   // ---- Among executors.
   std::mutex backend_mutex;
@@ -160,6 +163,8 @@ struct Engine::State {
 struct JobSnapshot {
   JobId id;
   JobKind kind = JobKind::generate;
+  queue::Priority priority = queue::Priority::normal;
+  std::string user;
   JobInfo info;
   std::uint64_t initial_latent_count = 0;
   std::shared_ptr<const pipeline::Request> request;

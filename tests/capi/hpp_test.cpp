@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -180,4 +181,36 @@ TEST_CASE("hpp: a configuration is applied over options") {
   CHECK(options.backend_path.value() == "/b.so");
   CHECK(config.json().find("executor_count") != std::string::npos);
   CHECK_THROWS_AS(gameforge::Config::load(folder / "missing.toml", false), gameforge::Error);
+}
+
+TEST_CASE("hpp: users, rates, priorities and keys reach the engine") {
+  const FakeModels models({{"fake", "{}"}});
+  auto options = options_for(models);
+  options.user_submit_rate = {1, 1, 3600'000'000};
+  options.user_class_names = {"paying"};
+  options.user_class_rates = {{1, 2, 3600'000'000}};
+  options.reserved_for_high = 1;
+  gameforge::Engine engine(options);
+  auto request = request_for("fake");
+  request.user = "ann";
+  request.user_class = "paying";
+  request.priority = GF_PRIORITY_HIGH;
+  request.idempotency_key = "k";
+  const auto first = engine.submit(request);
+  CHECK(engine.submit(request) == first);
+  request.idempotency_key = gameforge::Text();
+  REQUIRE(engine.wait(first, long_time));
+  REQUIRE(engine.wait(engine.submit(request), long_time));
+  CHECK(engine.report_json(first).find("\"priority\":\"high\"") != std::string::npos);
+  const auto third = engine.submit(request);
+  try {
+    engine.wait(third, long_time);
+    FAIL("it ran");
+  } catch (const gameforge::Error& error) {
+    CHECK(error.status() == GF_ERR_RATE_LIMITED);
+  }
+  gf_event event;
+  std::int64_t wait_us = 0;
+  while (engine.poll(event)) wait_us = std::max(wait_us, event.retry_after_us);
+  CHECK(wait_us > 3000'000'000);
 }

@@ -314,7 +314,7 @@ TEST_CASE("what is wrong with a request's LoRA files and pictures is told by nam
   refused([](gf_request& r) { r.clip_skip = 65; }, GF_ERR_INVALID_ARGUMENT, "clip_skip");
   refused([&](gf_request& r) { r.eta = nan; }, GF_ERR_INVALID_ARGUMENT, "eta");
   refused([](gf_request& r) { r.noise = 7; }, GF_ERR_UNSUPPORTED, "noise is 7");
-  refused([](gf_request& r) { r.reserved = 1; }, GF_ERR_UNSUPPORTED, "reserved");
+  refused([](gf_request& r) { r.priority = 9; }, GF_ERR_UNSUPPORTED, "priority is 9");
   refused([](gf_request& r) { r.strength = 0.5; }, GF_ERR_INVALID_ARGUMENT, "init_image is NULL");
   refused([&](gf_request& r) { r.mask = picture; }, GF_ERR_INVALID_ARGUMENT, "init_image is NULL");
   refused([&](gf_request& r) { r.init_image = picture; }, GF_ERR_INVALID_ARGUMENT, "height_px is 32");

@@ -363,6 +363,38 @@ const std::vector<Refusal> refusals = {
        return gf_engine_submit(w.engine, &w.request, &w.job);
      },
      GF_ERR_UNSUPPORTED},
+    {"gf_engine_submit", "request->priority is 3",
+     [](World& w) {
+       w.request.model = "m";
+       w.request.priority = 3;
+       return gf_engine_submit(w.engine, &w.request, &w.job);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_engine_submit", "user",
+     [](World& w) {
+       w.request.model = "m";
+       w.request.user = "a\nb";
+       return gf_engine_submit(w.engine, &w.request, &w.job);
+     }},
+    {"gf_engine_open", "reserved_for_high is 9",
+     [](World& w) {
+       w.options.queue_limit = 8;
+       w.options.reserved_for_high = 9;
+       gf_engine* engine = w.engine;
+       return gf_engine_open(&w.options, &engine);
+     }},
+    {"gf_engine_open", "options->user_class_count is 1",
+     [](World& w) {
+       w.options.user_class_count = 1;
+       gf_engine* engine = w.engine;
+       return gf_engine_open(&w.options, &engine);
+     }},
+    {"gf_engine_open", "burst is 0",
+     [](World& w) {
+       w.options.user_submit_rate = {1, 0, 1};
+       gf_engine* engine = w.engine;
+       return gf_engine_open(&w.options, &engine);
+     }},
     {"gf_job_status", "job is NULL", [](World& w) { return gf_job_status(w.engine, nullptr, &w.info); }},
     {"gf_job_status", "out_info is NULL", [](World& w) { return gf_job_status(w.engine, &w.job, nullptr); }},
     {"gf_job_wait", "job is NULL", [](World& w) { return gf_job_wait(w.engine, nullptr, 0, &w.info); }},

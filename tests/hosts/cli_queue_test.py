@@ -201,6 +201,19 @@ class Queue(unittest.TestCase):
             with self.subTest(arguments):
                 self.assertIn(words, self.refusal(*arguments))
 
+    def test_the_example_of_the_readme_runs_as_it_stands(self):
+        readme = (Path(os.environ["GAMEFORGE_SOURCE"]) / "README.md").read_text()
+        part = readme.split("## A queue that many machines share", 1)[1]
+        script = part.split("```sh\n", 1)[1].split("```", 1)[0]
+        self.assertIn("export REDIS_URL=redis://localhost\n", script)
+        script = script.replace("redis://localhost", self.environment["REDIS_URL"])
+        done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, timeout=PATIENCE_S,
+                              env={**self.environment, "PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        job, key, payload = done.stdout.splitlines()[:3]
+        self.assertEqual((key, payload), (f"{job}:1", '{"prompt": "a red potion"}'))
+        self.assertIn("running     1\n", done.stdout)
+
     def test_every_help_has_an_example(self):
         def helps(*words):
             done = subprocess.run([COMMAND, "queue", *words, "--help"], capture_output=True, text=True,

@@ -61,6 +61,10 @@ class EventStruct(_Struct):
     ]
 
 
+class Rate(ctypes.Structure):
+    _fields_ = [("tokens", c_uint32), ("burst", c_uint32), ("period_us", c_int64)]
+
+
 class EngineOptions(_Struct):
     _fields_ = [
         ("struct_size", c_uint32),
@@ -77,6 +81,16 @@ class EngineOptions(_Struct):
         ("event_user_data", c_void_p),
         ("log_callback", c_void_p),
         ("log_user_data", c_void_p),
+        ("reserved_for_high", c_uint32),
+        ("user_running_limit", c_uint32),
+        ("normal_max_wait_us", c_int64),
+        ("low_max_wait_us", c_int64),
+        ("submit_rate", Rate),
+        ("user_submit_rate", Rate),
+        ("user_class_names", POINTER(c_char_p)),
+        ("user_class_rates", POINTER(Rate)),
+        ("user_class_count", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -116,7 +130,10 @@ class Request(_Struct):
         ("init_image", c_void_p),
         ("mask", c_void_p),
         ("noise", c_uint32),
-        ("reserved", c_uint32),
+        ("priority", c_uint32),
+        ("user", c_char_p),
+        ("user_class", c_char_p),
+        ("idempotency_key", c_char_p),
     ]
 
 

@@ -32,6 +32,7 @@ _RANDOM_SEED = 1
 _KEEP_LATENTS = 2
 _LENIENT_LORA = 4
 _NOISES = ("torch", "philox")
+_PRIORITIES = ("normal", "high", "low")
 # How long a wait stays inside the library before Python may look for Ctrl-C.
 _SLICE_S = 0.2
 
@@ -305,11 +306,16 @@ class Engine:
         mask: Optional[Image] = None,
         strength: float = 0.0,
         noise: str = "torch",
+        priority: str = "normal",
+        user: Optional[str] = None,
+        user_class: Optional[str] = None,
+        idempotency_key: Optional[str] = None,
     ) -> Job:
         """Hands in a request and answers at once. 0 and None mean the model's default; without a seed one is drawn,
         which Job.info tells. initial_latents: float32, standard normal, [image_count, channels, height/f, width/f].
         loras: names and scales. init_image: begin from it, with `strength` of the steps; mask: white where it is painted
-        anew. noise: "torch" (diffusers' pictures) or "philox" (CUDA's)."""
+        anew. noise: "torch" (diffusers' pictures) or "philox" (CUDA's). priority: "normal", "high" or "low"; users of one
+        priority take turns. idempotency_key: while a job that was submitted with it is known, it is the answer."""
         library, handle = self._use()
         request = _ffi.Request()
         request.flags = (_RANDOM_SEED if seed is None else 0) | (_KEEP_LATENTS if keep_latents else 0)
@@ -348,6 +354,12 @@ class Engine:
         if noise not in _NOISES:
             raise ValueError(f"noise is {noise!r}; it must be one of {', '.join(_NOISES)}")
         request.noise = _NOISES.index(noise)
+        if priority not in _PRIORITIES:
+            raise ValueError(f"priority is {priority!r}; it must be one of {', '.join(_PRIORITIES)}")
+        request.priority = _PRIORITIES.index(priority)
+        request.user = _ffi.utf8(user)
+        request.user_class = _ffi.utf8(user_class)
+        request.idempotency_key = _ffi.utf8(idempotency_key)
         job = _ffi.JobId()
         check(library.gf_engine_submit(handle, ctypes.byref(request), ctypes.byref(job)))
         return Job(self, job)

@@ -610,6 +610,124 @@ TEST_CASE("the queue's limit is exact, and a refused job leaves nothing behind")
   CHECK(wait_over(*world.engine, running).state == JobState::done);
 }
 
+TEST_CASE("priorities go first, users of one take turns, and the report says which it was") {
+  World world;
+  world.model("held", R"({"hold_stage": "load"})");
+  world.model("fake");
+  world.options.executor_count = 1;
+  world.open();
+  auto& engine = *world.engine;
+  const auto first = submit(engine, draft_of("held"));
+  REQUIRE(reaches(engine, first, Stage::loading));
+  const auto put_in = [&](queue::Priority priority, std::string_view user) {
+    const auto job = engine.submit(draft_of("fake"), {.priority = priority, .user = user});
+    REQUIRE(job.has_value());
+    // One after the other through intake, so that the order is known.
+    REQUIRE(eventually([&] { return engine.job_info(job.value()).value().state == JobState::queued; }));
+    return job.value();
+  };
+  const auto low = put_in(queue::Priority::low, "ann");
+  const auto ann_1 = put_in(queue::Priority::normal, "ann");
+  const auto ann_2 = put_in(queue::Priority::normal, "ann");
+  const auto bob = put_in(queue::Priority::normal, "bob");
+  const auto high = put_in(queue::Priority::high, "bob");
+  world.release("held");
+  for (const auto& job : {first, low, ann_1, ann_2, bob, high}) CHECK(wait_over(engine, job).state == JobState::done);
+  std::vector<JobId> started;
+  while (const auto event = engine.poll_event()) {
+    if (event->type == EventType::started) started.push_back(event->job);
+  }
+  CHECK(started == std::vector<JobId>{first, high, ann_1, bob, ann_2, low});
+  const auto report = Json::parse(engine.job_report_json(high).value());
+  CHECK(report.at("priority") == "high");
+  CHECK(report.at("user") == "bob");
+  CHECK(Json::parse(engine.job_report_json(first).value()).at("user").is_null());
+}
+
+TEST_CASE("places that are kept for high priority are taken by nobody else") {
+  World world;
+  world.model("held", R"({"hold_stage": "load"})");
+  world.options.executor_count = 1;
+  world.options.queue_limit = 3;
+  world.options.reserved_for_high = 2;
+  world.open();
+  auto& engine = *world.engine;
+  REQUIRE(reaches(engine, submit(engine, draft_of("held")), Stage::loading));
+  submit(engine, draft_of("held"));
+  const auto refused = engine.submit(draft_of("held"));
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().status == Status::queue_full);
+  CHECK(refused.error().message.find("2 places are for high priority") != std::string::npos);
+  for (int place = 0; place < 2; ++place) {
+    CHECK(engine.submit(draft_of("held"), {.priority = queue::Priority::high}).has_value());
+  }
+  CHECK_FALSE(engine.submit(draft_of("held"), {.priority = queue::Priority::high}).has_value());
+  world.release("held");
+}
+
+TEST_CASE("who submits too fast is rejected with the time to wait, by user and class") {
+  World world;
+  world.model("fake");
+  world.options.submit_rates.per_user = queue::TokenBucketLimits{1, 3600'000'000, 2};
+  world.options.submit_rates.user_classes["paying"] = queue::TokenBucketLimits{1, 3600'000'000, 4};
+  world.open();
+  auto& engine = *world.engine;
+  const auto count_done = [&](std::string_view user, std::string_view user_class) {
+    int done = 0;
+    for (int times = 0; times < 6; ++times) {
+      const auto job = engine.submit(draft_of("fake"), {.user = user, .user_class = user_class});
+      REQUIRE(job.has_value());
+      const auto info = wait_over(engine, job.value());
+      if (info.state == JobState::done) {
+        ++done;
+        continue;
+      }
+      CHECK(info.state == JobState::rejected);
+      CHECK(info.status == Status::rate_limited);
+      const auto error = error_of(engine, job.value());
+      CHECK(error.retry_after_us > 3000'000'000);
+      CHECK(error.message.find(user) != std::string::npos);
+    }
+    return done;
+  };
+  CHECK(count_done("ann", "") == 2);
+  CHECK(count_done("bob", "paying") == 4);
+  CHECK(count_done("cid", "unknown class") == 2);
+  // Loading ahead is no submission.
+  CHECK(wait_over(engine, engine.load_ahead("fake", 0).value()).state == JobState::done);
+  int waits = 0;
+  while (const auto event = engine.poll_event()) {
+    CHECK((event->type == EventType::rejected) == (event->retry_after_us > 0));
+    waits += event->retry_after_us > 0 ? 1 : 0;
+  }
+  CHECK(waits == 10);
+}
+
+TEST_CASE("a request that is sent again with its key is the job that it was") {
+  World world;
+  world.model("fake");
+  world.options.retained_job_count = 1;
+  world.open();
+  auto& engine = *world.engine;
+  const Queueing keyed{.idempotency_key = "once"};
+  const auto first = engine.submit(draft_of("fake"), keyed).value();
+  CHECK(engine.submit(draft_of("fake"), keyed).value() == first);
+  CHECK(wait_over(engine, first).state == JobState::done);
+  CHECK(engine.submit(draft_of("fake"), keyed).value() == first);
+  CHECK(engine.submit(draft_of("fake"), {.idempotency_key = "twice"}).value() != first);
+  CHECK(world.statistics().at("jobs").at("submitted") == 2);
+  // The key goes with the job: forgotten, or pushed out by a later one.
+  if (engine.job_info(first).has_value()) CHECK(engine.forget_job(first).has_value());
+  const auto second = engine.submit(draft_of("fake"), keyed).value();
+  CHECK(second != first);
+  CHECK(wait_over(engine, second).state == JobState::done);
+  // Names from outside are looked at.
+  const auto refused = engine.submit(draft_of("fake"), {.user = "a\nb"});
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().status == Status::invalid_argument);
+  CHECK(refused.error().message.find("user") != std::string::npos);
+}
+
 TEST_CASE("only so many finished jobs are kept, the oldest goes first, and those that run stay") {
   World world;
   world.model("good");
