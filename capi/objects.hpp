@@ -22,6 +22,9 @@ class Worker;
 namespace gf::queue {
 class RateLimiter;
 }
+namespace gf::error {
+class CircuitBreaker;
+}
 
 namespace gf::capi {
 
@@ -48,6 +51,7 @@ using MigratorTable = HandleTable<gf_migrator, migrate::Worker>;
 using QueueTable = HandleTable<gf_queue, HostedQueue>;
 using QueueJobsTable = HandleTable<gf_queue_jobs, const SharedJobs>;
 using RateLimiterTable = HandleTable<gf_rate_limiter, queue::RateLimiter>;
+using BreakerTable = HandleTable<gf_breaker, error::CircuitBreaker>;
 
 /// Never destroyed: a host's thread may call in while the process ends.
 EngineTable& engines();
@@ -57,6 +61,7 @@ MigratorTable& migrators();
 QueueTable& queues();
 QueueJobsTable& queue_jobs();
 RateLimiterTable& rate_limiters();
+BreakerTable& breakers();
 
 /// The error for a handle that is none. `what` is the parameter's name.
 inline Error no_handle(const void* handle, std::string_view what) {
@@ -106,6 +111,14 @@ template <class Inner>
 Result<Inner> known(std::uint32_t value, Inner last, std::string_view what) {
   if (value > static_cast<std::uint32_t>(last)) return unknown_value(what, value, 0, static_cast<std::uint32_t>(last));
   return static_cast<Inner>(value);
+}
+
+/// A gf_status from outside. Errors: unsupported.
+inline Result<Status> known_status(std::uint32_t value, std::string_view what) {
+  if (find_status(static_cast<std::int32_t>(value)) == nullptr) {
+    return Error{Status::unsupported, fmt::format("{} is {}, which is no status of this version", what, value), {}};
+  }
+  return static_cast<Status>(value);
 }
 
 /// Text that must be there. The caller's, borrowed for the call.

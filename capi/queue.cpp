@@ -155,13 +155,6 @@ T given_or(T given, T fallback) {
 
 std::string text_or_empty(const char* text) { return text == nullptr ? std::string() : std::string(text); }
 
-Result<Status> known_status(std::uint32_t value, std::string_view what) {
-  if (find_status(static_cast<std::int32_t>(value)) == nullptr) {
-    return Error{Status::unsupported, fmt::format("{} is {}, which is no status of this version", what, value), {}};
-  }
-  return static_cast<Status>(value);
-}
-
 Result<gf_queue_options> read_struct(const gf_queue_options* given) {
   GF_TRY(const auto read, read_options(given, gf_queue_options GF_QUEUE_OPTIONS_INIT, first_options_bytes, "options"));
   constexpr std::uint32_t flags = GF_QUEUE_STRICT_SERVER | GF_QUEUE_NO_EVENTS | GF_QUEUE_FORGET_FINISHED;

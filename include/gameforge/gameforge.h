@@ -2510,6 +2510,172 @@ GF_API gf_status gf_rate_limiter_take(gf_rate_limiter* limiter, const gf_rate_qu
  */
 GF_API gf_status gf_rate_limiter_close(gf_rate_limiter* limiter);
 
+/* ---- Circuit breaker -------------------------------------------------------------------------------------------- */
+
+/**
+ * A circuit breaker: stops calling a service that fails, and finds out by itself when it is well again. Usable without
+ * an engine:
+ *
+ *     gf_breaker_permit permit;
+ *     if (gf_breaker_allow(breaker, &permit, NULL) == GF_OK) {
+ *       gf_breaker_report(breaker, &permit, call_the_service(), 0);
+ *     }
+ *
+ * A permit must be reported once; one that is not is a call that says nothing, and where it was a probe's, its lease
+ * ends by itself. Time is the library's monotonic clock.
+ */
+typedef struct gf_breaker gf_breaker;
+
+/** States of a breaker. */
+typedef enum gf_breaker_state {
+  GF_BREAKER_CLOSED = 0,        /**< Calls go through and are counted. */
+  GF_BREAKER_OPEN = 1,          /**< Calls are refused for a time. */
+  GF_BREAKER_HALF_OPEN = 2,     /**< A few calls are let through to probe. */
+  GF_BREAKER_FORCED_OPEN = 3,   /**< Until told otherwise. */
+  GF_BREAKER_FORCED_CLOSED = 4, /**< Lets everything through and counts, but never trips. */
+  GF_BREAKER_DISABLED = 5       /**< Lets everything through and counts nothing. */
+} gf_breaker_state;
+
+/** What a rate is of. */
+typedef enum gf_breaker_window {
+  GF_BREAKER_WINDOW_TIME = 0, /**< The calls of the last window_us. */
+  GF_BREAKER_WINDOW_COUNT = 1 /**< The last window_calls calls. */
+} gf_breaker_window;
+
+/** When a breaker trips. Times are at most 7 days. */
+typedef struct gf_breaker_options {
+  uint32_t struct_size;       /**< GF_BREAKER_OPTIONS_INIT sets it. */
+  uint32_t window;            /**< gf_breaker_window. */
+  uint32_t window_calls;      /**< To 1000. Default 100. */
+  uint32_t minimum_calls;     /**< In the window before a rate means anything. Default 10. */
+  double failure_rate;        /**< Trips at this share of failures; to 1. Default 0.5. */
+  double slow_rate;           /**< Trips at this share of slow calls, those under way included. Default 0.8. */
+  int64_t window_us;          /**< Default 10 min; at least 10 ms. */
+  int64_t slow_call_us;       /**< A call of at least so long is slow. Default: none is. */
+  int64_t open_us;            /**< How long it stays open, and up to a quarter more. Default 30 s. */
+  int64_t max_open_us;        /**< Bounds what a report may ask for by retry_after_us. Default 10 min. */
+  int64_t probe_lease_us;     /**< A probe that says nothing for so long has failed. Default 60 s. */
+  uint32_t failures_in_a_row; /**< Trips at so many, whatever the window holds. Default 5; UINT32_MAX: never. */
+  uint32_t probes;            /**< Calls that half-open lets through; to 16. Default 3. */
+  uint32_t probes_to_close;   /**< Successes among them that close it. Default 2. */
+  uint32_t ignored_count;     /**< Entries of ignored. */
+  const uint32_t* ignored;    /**< Statuses (gf_status) that say nothing about the service, beside those that never do:
+                                 what the caller did wrong or took back. */
+} gf_breaker_options;
+
+#define GF_BREAKER_OPTIONS_INIT \
+  { sizeof(gf_breaker_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** Leave for one call: numbers to be handed back, by any thread. */
+typedef struct gf_breaker_permit {
+  uint32_t generation;
+  uint32_t probe;
+  uint64_t lease;
+  int64_t begun_us;
+} gf_breaker_permit;
+
+/** How a breaker stands. */
+typedef struct gf_breaker_info {
+  uint32_t struct_size; /**< Set by the caller: GF_BREAKER_INFO_INIT. */
+  uint32_t state;       /**< gf_breaker_state; an open one whose time is over shows as half-open. */
+  int64_t open_for_us;  /**< How long it stays open; 0 unless open. */
+  uint64_t window_calls;
+  uint64_t window_failures;
+  uint64_t window_slow;
+  uint64_t successes; /**< From here on: since it was made. */
+  uint64_t failures;
+  uint64_t not_counted;
+  uint64_t refused;
+  uint64_t trips;
+} gf_breaker_info;
+
+#define GF_BREAKER_INFO_INIT \
+  { sizeof(gf_breaker_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Makes a circuit breaker.
+ *
+ * options: NULL for the defaults; what it points to is copied.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT names the option; GF_ERR_UNSUPPORTED; GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the breaker is the caller's, to gf_breaker_close.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_breaker_open(const gf_breaker_options* options, gf_breaker** out_breaker);
+
+/**
+ * Asks for leave for one call, which begins now.
+ *
+ * out_permit:         what gf_breaker_report wants.
+ * out_retry_after_us: receives, with a refusal, the shortest wait after which a call may be let through; may be NULL.
+ *
+ * Errors: GF_ERR_BREAKER_OPEN: do not call; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_breaker_allow(gf_breaker* breaker, gf_breaker_permit* out_permit, int64_t* out_retry_after_us);
+
+/**
+ * Tells how a call ended that was let through.
+ *
+ * status:         GF_OK, or what the call failed with. GF_ERR_CANCELLED, a caller's mistakes and the ignored ones say
+ *                 nothing about the service, and free a probe's place at once.
+ * retry_after_us: how long the service asked to be left alone; 0: it did not say.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT; GF_ERR_UNSUPPORTED (a status that is none).
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_breaker_report(gf_breaker* breaker, const gf_breaker_permit* permit, uint32_t status,
+                                   int64_t retry_after_us);
+
+/**
+ * Sets a state by hand: closed (with empty counts), forced open, forced closed or disabled.
+ *
+ * state: gf_breaker_state; open and half-open are the breaker's own.
+ *
+ * Errors: GF_ERR_UNSUPPORTED; GF_ERR_INVALID_HANDLE.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_breaker_force(gf_breaker* breaker, uint32_t state);
+
+/**
+ * Says how a breaker stands.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: out_info is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_breaker_describe(gf_breaker* breaker, gf_breaker_info* out_info);
+
+/**
+ * Says the same as one JSON object, with what is missing to trip.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_breaker_json(gf_breaker* breaker, char* buffer, uint64_t* size);
+
+/**
+ * Ends a breaker.
+ *
+ * breaker: may be NULL.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE.
+ * Ownership: the handle is gone; permits that were not reported need not be.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_breaker_close(gf_breaker* breaker);
+
 #ifdef __cplusplus
 }
 #endif

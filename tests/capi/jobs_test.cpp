@@ -939,8 +939,12 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
   gf_queue_jobs* page = nullptr;
   REQUIRE(gf_queue_list(queue, &filter, nullptr, 1, &page) == GF_OK);
 
+  gf_breaker* breaker = nullptr;
+  REQUIRE(gf_breaker_open(nullptr, &breaker) == GF_OK);
+
   auto* engine = open.engine;
   const std::map<std::string, gf::test::TextCall> calls = {
+      {"gf_breaker_json", [=](char* b, std::uint64_t* s) { return gf_breaker_json(breaker, b, s); }},
       {"gf_queue_statistics_json", [=](char* b, std::uint64_t* s) { return gf_queue_statistics_json(queue, b, s); }},
       {"gf_queue_prometheus_text", [=](char* b, std::uint64_t* s) { return gf_queue_prometheus_text(queue, b, s); }},
       {"gf_queue_jobs_text",
@@ -1003,6 +1007,7 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
   CHECK(names == functions_with("char* buffer, uint64_t* size"));
   CHECK(gf_migrator_close(applied, 10'000'000) == GF_OK);
   CHECK(gf_migrator_close(looked_at, 10'000'000) == GF_OK);
+  CHECK(gf_breaker_close(breaker) == GF_OK);
   CHECK(gf_queue_jobs_release(page) == GF_OK);
   CHECK(gf_queue_close(queue) == GF_OK);
   gf_config_release(config);

@@ -29,8 +29,10 @@ struct World {
     REQUIRE(gf_queue_open(nullptr, &queue) == GF_OK);
     REQUIRE(gf_queue_list(queue, nullptr, nullptr, 1, &jobs) == GF_OK);
     REQUIRE(gf_rate_limiter_open(&limiter_options, &limiter) == GF_OK);
+    REQUIRE(gf_breaker_open(nullptr, &breaker) == GF_OK);
   }
   ~World() {
+    gf_breaker_close(breaker);
     gf_rate_limiter_close(limiter);
     gf_queue_jobs_release(jobs);
     gf_queue_close(queue);
@@ -74,6 +76,11 @@ struct World {
   gf_rate_limiter_options limiter_options = GF_RATE_LIMITER_OPTIONS_INIT;
   gf_rate_question question = GF_RATE_QUESTION_INIT;
   gf_rate_answer answer = GF_RATE_ANSWER_INIT;
+  gf_breaker* breaker = nullptr;
+  gf_breaker* out_breaker = nullptr;
+  gf_breaker_options breaker_options = GF_BREAKER_OPTIONS_INIT;
+  gf_breaker_permit permit = {0, 0xFFFFFFFF, 0, 0};
+  gf_breaker_info breaker_info = GF_BREAKER_INFO_INIT;
   std::uint32_t number = 1;
   std::uint64_t after = 0;
   gf_job_id job = {1, 2};
@@ -229,10 +236,19 @@ const OnHandle<gf_rate_limiter> limiter_calls = {
     {"gf_rate_limiter_close", [](World&, gf_rate_limiter* l) { return gf_rate_limiter_close(l); }},
 };
 
+const OnHandle<gf_breaker> breaker_calls = {
+    {"gf_breaker_allow", [](World& w, gf_breaker* b) { return gf_breaker_allow(b, &w.permit, nullptr); }},
+    {"gf_breaker_report", [](World& w, gf_breaker* b) { return gf_breaker_report(b, &w.permit, GF_OK, 0); }},
+    {"gf_breaker_force", [](World&, gf_breaker* b) { return gf_breaker_force(b, GF_BREAKER_FORCED_OPEN); }},
+    {"gf_breaker_describe", [](World& w, gf_breaker* b) { return gf_breaker_describe(b, &w.breaker_info); }},
+    {"gf_breaker_json", [](World& w, gf_breaker* b) { return gf_breaker_json(b, w.text, &w.size); }},
+    {"gf_breaker_close", [](World&, gf_breaker* b) { return gf_breaker_close(b); }},
+};
+
 /// Functions for which NULL is a handle that does nothing.
-const std::set<std::string> null_is_allowed = {"gf_engine_close",      "gf_image_release", "gf_config_release",
-                                               "gf_migrator_close",    "gf_queue_close",   "gf_queue_jobs_release",
-                                               "gf_rate_limiter_close"};
+const std::set<std::string> null_is_allowed = {"gf_engine_close",       "gf_image_release", "gf_config_release",
+                                               "gf_migrator_close",     "gf_queue_close",   "gf_queue_jobs_release",
+                                               "gf_rate_limiter_close", "gf_breaker_close"};
 
 template <class Handle>
 std::set<std::string> names_of(const OnHandle<Handle>& calls) {
@@ -273,6 +289,7 @@ void refuse_handles(const OnHandle<Handle>& calls, Handle* stale, std::vector<co
   CHECK(world.statistics.accepted + world.statistics.paused == 0);
   CHECK(gf_queue_jobs_count(world.jobs, &world.number) == GF_OK);
   CHECK(gf_rate_limiter_take(world.limiter, &world.question, nullptr) == GF_OK);
+  CHECK(gf_breaker_allow(world.breaker, &world.permit, nullptr) == GF_OK);
 }
 
 /// One NULL, or one argument that is out of its range.
@@ -727,6 +744,43 @@ const std::vector<Refusal> refusals = {
      [](World& w) { return gf_queue_jobs_bytes(w.jobs, 0, GF_QUEUE_BYTES_PAYLOAD, nullptr, &w.size); }},
     {"gf_queue_jobs_json", "size is NULL", [](World& w) { return gf_queue_jobs_json(w.jobs, 0, w.text, nullptr); }},
     {"gf_queue_jobs_cursor", "size is NULL", [](World& w) { return gf_queue_jobs_cursor(w.jobs, w.text, nullptr); }},
+    {"gf_breaker_open", "out_breaker is NULL", [](World& w) { return gf_breaker_open(&w.breaker_options, nullptr); }},
+    {"gf_breaker_open", "failure_rate is 1.5",
+     [](World& w) {
+       w.breaker_options.failure_rate = 1.5;
+       return gf_breaker_open(&w.breaker_options, &w.out_breaker);
+     }},
+    {"gf_breaker_open", "options->window is 2",
+     [](World& w) {
+       w.breaker_options.window = 2;
+       return gf_breaker_open(&w.breaker_options, &w.out_breaker);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_breaker_open", "options->ignored is NULL",
+     [](World& w) {
+       w.breaker_options.ignored_count = 1;
+       return gf_breaker_open(&w.breaker_options, &w.out_breaker);
+     }},
+    {"gf_breaker_allow", "out_permit is NULL", [](World& w) { return gf_breaker_allow(w.breaker, nullptr, nullptr); }},
+    {"gf_breaker_report", "permit is NULL", [](World& w) { return gf_breaker_report(w.breaker, nullptr, GF_OK, 0); }},
+    {"gf_breaker_report", "permit is none",
+     [](World& w) {
+       w.permit.probe = 16;
+       return gf_breaker_report(w.breaker, &w.permit, GF_OK, 0);
+     }},
+    {"gf_breaker_report", "permit is none",
+     [](World& w) {
+       w.permit.begun_us = INT64_MAX;
+       return gf_breaker_report(w.breaker, &w.permit, GF_OK, 0);
+     }},
+    {"gf_breaker_report", "status is 3", [](World& w) { return gf_breaker_report(w.breaker, &w.permit, 3, 0); },
+     GF_ERR_UNSUPPORTED},
+    {"gf_breaker_report", "retry_after_us is -1",
+     [](World& w) { return gf_breaker_report(w.breaker, &w.permit, GF_ERR_IO, -1); }},
+    {"gf_breaker_force", "state is 1", [](World& w) { return gf_breaker_force(w.breaker, GF_BREAKER_OPEN); },
+     GF_ERR_UNSUPPORTED},
+    {"gf_breaker_describe", "out_info is NULL", [](World& w) { return gf_breaker_describe(w.breaker, nullptr); }},
+    {"gf_breaker_json", "size is NULL", [](World& w) { return gf_breaker_json(w.breaker, w.text, nullptr); }},
     {"gf_rate_limiter_open", "options is NULL", [](World& w) { return gf_rate_limiter_open(nullptr, &w.out_limiter); }},
     {"gf_rate_limiter_open", "out_limiter is NULL",
      [](World& w) { return gf_rate_limiter_open(&w.limiter_options, nullptr); }},
@@ -1119,6 +1173,16 @@ const std::vector<std::pair<std::string, std::function<gf_status(World&, std::ui
        w.question.struct_size = size;
        return gf_rate_limiter_take(w.limiter, &w.question, nullptr);
      }},
+    {"gf_breaker_open",
+     [](World& w, std::uint32_t size) {
+       w.breaker_options.struct_size = size;
+       return gf_breaker_open(&w.breaker_options, &w.out_breaker);
+     }},
+    {"gf_breaker_describe",
+     [](World& w, std::uint32_t size) {
+       w.breaker_info.struct_size = size;
+       return gf_breaker_describe(w.breaker, &w.breaker_info);
+     }},
     {"gf_rate_limiter_take",
      [](World& w, std::uint32_t size) {
        w.answer.struct_size = size;
@@ -1143,6 +1207,7 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   CHECK(names_of(queue_calls) == functions_with("gf_queue* queue"));
   CHECK(names_of(queue_jobs_calls) == functions_with("gf_queue_jobs* jobs"));
   CHECK(names_of(limiter_calls) == functions_with("gf_rate_limiter* limiter"));
+  CHECK(names_of(breaker_calls) == functions_with("gf_breaker* breaker"));
 
   gf_engine* engine = nullptr;
   REQUIRE(gf_engine_open(nullptr, &engine) == GF_OK);
@@ -1168,10 +1233,14 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   gf_rate_limiter* limiter = nullptr;
   REQUIRE(gf_rate_limiter_open(&living.limiter_options, &limiter) == GF_OK);
   REQUIRE(gf_rate_limiter_close(limiter) == GF_OK);
+  gf_breaker* breaker = nullptr;
+  REQUIRE(gf_breaker_open(nullptr, &breaker) == GF_OK);
+  REQUIRE(gf_breaker_close(breaker) == GF_OK);
   const std::map<const char*, std::vector<const void*>> handles = {
-      {"engine", {living.engine, engine}},       {"image", {living.image, image}}, {"config", {living.config, config}},
-      {"migrator", {living.migrator, migrator}}, {"queue", {living.queue, queue}}, {"jobs", {living.jobs, jobs}},
-      {"limiter", {living.limiter, limiter}},
+      {"engine", {living.engine, engine}},    {"image", {living.image, image}},
+      {"config", {living.config, config}},    {"migrator", {living.migrator, migrator}},
+      {"queue", {living.queue, queue}},       {"jobs", {living.jobs, jobs}},
+      {"limiter", {living.limiter, limiter}}, {"breaker", {living.breaker, breaker}},
   };
   const auto others = [&](const std::string& but) {
     std::vector<const void*> values;
@@ -1187,6 +1256,7 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   refuse_handles(queue_calls, queue, others("queue"));
   refuse_handles(queue_jobs_calls, jobs, others("jobs"));
   refuse_handles(limiter_calls, limiter, others("limiter"));
+  refuse_handles(breaker_calls, breaker, others("breaker"));
 }
 
 TEST_CASE("every NULL and every value out of its range is refused by name") {
@@ -1207,13 +1277,14 @@ TEST_CASE("every NULL and every value out of its range is refused by name") {
     CHECK(world.out_queue == nullptr);
     CHECK(world.out_jobs == nullptr);
     CHECK(world.out_limiter == nullptr);
+    CHECK(world.out_breaker == nullptr);
     covered.insert(refusal.function);
   }
   // They have nothing but a handle.
   covered.merge(std::set<std::string>{
       "gf_image_release", "gf_config_release", "gf_migrator_status", "gf_migrator_validate", "gf_migrator_round_trip",
       "gf_migrator_dump", "gf_migrator_diff", "gf_migrator_drift", "gf_migrator_cancel", "gf_queue_stop",
-      "gf_queue_close", "gf_queue_sweep", "gf_queue_jobs_release", "gf_rate_limiter_close"});
+      "gf_queue_close", "gf_queue_sweep", "gf_queue_jobs_release", "gf_rate_limiter_close", "gf_breaker_close"});
   std::set<std::string> declared;
   for (const auto& function : gf::test::declared_functions()) declared.insert(function.name);
   CHECK(declared.size() > 40);
@@ -1222,16 +1293,37 @@ TEST_CASE("every NULL and every value out of its range is refused by name") {
 
 TEST_CASE("a wrong struct_size is refused by every function that takes a struct") {
   std::set<std::string> with_struct;
-  for (const char* type : {"gf_status_description*", "gf_engine_options*",   "gf_event*",
-                           "gf_log_record*",         "gf_request*",          "gf_job_info*",
-                           "gf_image_info*",         "gf_key_options*",      "gf_png_options*",
-                           "gf_migrator_options*",   "gf_migration_goal*",   "gf_migrator_info*",
-                           "gf_migration_event*",    "gf_migration_entry*",  "gf_queue_options*",
-                           "gf_queue_job*",          "gf_queue_enqueued*",   "gf_heartbeat*",
-                           "gf_queue_result*",       "gf_queue_failure*",    "gf_queue_outcome*",
-                           "gf_queue_filter*",       "gf_queue_job_info*",   "gf_queue_attempt*",
-                           "gf_queue_event*",        "gf_queue_statistics*", "gf_rate_limiter_options*",
-                           "gf_rate_question*",      "gf_rate_answer*"}) {
+  for (const char* type : {"gf_breaker_options*",
+                           "gf_breaker_info*",
+                           "gf_status_description*",
+                           "gf_engine_options*",
+                           "gf_event*",
+                           "gf_log_record*",
+                           "gf_request*",
+                           "gf_job_info*",
+                           "gf_image_info*",
+                           "gf_key_options*",
+                           "gf_png_options*",
+                           "gf_migrator_options*",
+                           "gf_migration_goal*",
+                           "gf_migrator_info*",
+                           "gf_migration_event*",
+                           "gf_migration_entry*",
+                           "gf_queue_options*",
+                           "gf_queue_job*",
+                           "gf_queue_enqueued*",
+                           "gf_heartbeat*",
+                           "gf_queue_result*",
+                           "gf_queue_failure*",
+                           "gf_queue_outcome*",
+                           "gf_queue_filter*",
+                           "gf_queue_job_info*",
+                           "gf_queue_attempt*",
+                           "gf_queue_event*",
+                           "gf_queue_statistics*",
+                           "gf_rate_limiter_options*",
+                           "gf_rate_question*",
+                           "gf_rate_answer*"}) {
     with_struct.merge(functions_with(type));
   }
   std::set<std::string> called;
