@@ -170,6 +170,9 @@ class Postgres final : public Connection {
           texts[i] = fmt::format("{}", *real);
         } else if (const auto* words = std::get_if<std::string>(&parameters[i])) {
           texts[i] = *words;
+        } else if (std::holds_alternative<Bytes>(parameters[i])) {
+          failure_ = {Status::unsupported, "", "bytes go into SQLite only", "", "", {}};
+          return Error{failure_.status, failure_.message, {}};
         } else {
           continue;
         }

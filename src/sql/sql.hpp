@@ -18,8 +18,13 @@
 
 namespace gf::sql {
 
-/// A value that goes in or comes out: NULL, integer, float, text.
-using Value = std::variant<std::monostate, std::int64_t, double, std::string>;
+/// Bytes that go into SQLite as a BLOB, borrowed until the call returns: nothing is copied. They come out as text.
+struct Bytes {
+  std::string_view bytes;
+};
+
+/// A value that goes in or comes out: NULL, integer, float, text. Bytes only go in, and only into SQLite.
+using Value = std::variant<std::monostate, std::int64_t, double, std::string, Bytes>;
 
 /// What was read: rows of values. PostgreSQL's come as text but for integers, floats and booleans (0 and 1).
 struct Rows {
@@ -49,7 +54,13 @@ struct OpenOptions {
   bool create = true;      ///< SQLite: make the file if there is none.
   bool read_only = false;  ///< SQLite: open for reading alone. PostgreSQL: transactions are read only.
   std::int64_t connect_timeout_us = 10'000'000;
-  std::int64_t busy_timeout_us = 0;            ///< SQLite: how long a statement waits for another's lock.
+  std::int64_t busy_timeout_us = 0;  ///< SQLite: how long a statement waits for another's lock.
+  /// SQLite: from the first statement to the close no other connection reads or writes the file, and a file in WAL mode
+  /// has no shared memory beside it, which somebody could cut under us.
+  bool exclusive = false;
+  /// SQLite: the last to close writes a WAL back into the file. Off: a connection that only read leaves both as they
+  /// are.
+  bool checkpoint_on_close = true;
   std::string application_name = "gameforge";  ///< PostgreSQL: shown in pg_stat_activity.
   std::string database;                        ///< PostgreSQL: instead of the URL's; empty: the URL's.
 };
@@ -127,6 +138,9 @@ Result<Prepared> prepare_sqlite(Connection& connection, std::string_view stateme
 /// Names that a migration touched, as SQLite's authorizer sees them while statements are compiled: call with a sink to
 /// begin, with nullptr to end. Only for SQLite.
 void watch_sqlite_schema(Connection& connection, std::function<void(std::string_view name)> sink);
+
+/// Changes OpenOptions::checkpoint_on_close. Only for SQLite.
+void set_sqlite_checkpoint_on_close(Connection& connection, bool on);
 
 /// The process that holds a lock on a SQLite file, from /proc/locks; 0 when none is seen.
 std::int64_t sqlite_lock_owner(const std::string& path);

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <limits>
 #include <list>
 #include <mutex>
@@ -185,7 +186,8 @@ class Sqlite final : public Connection {
       }
       return step_all(statement.get(), rows);
     }
-    GF_TRY(sqlite3_stmt* const statement, cached(text));
+    GF_TRY(const Cached* const known, cached(text));
+    sqlite3_stmt* const statement = known->statement.get();
     struct Reset {
       sqlite3_stmt* statement;
       ~Reset() {
@@ -194,8 +196,7 @@ class Sqlite final : public Connection {
       }
     } const reset{statement};
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      // By name: SQLite numbers $1, $2 by their first appearance.
-      const int index = sqlite3_bind_parameter_index(statement, fmt::format("${}", i + 1).c_str());
+      const int index = i < known->places.size() ? known->places[i] : 0;
       if (index == 0) continue;
       int code = SQLITE_OK;
       if (const auto* integer = std::get_if<std::int64_t>(&parameters[i])) {
@@ -204,21 +205,36 @@ class Sqlite final : public Connection {
         code = sqlite3_bind_double(statement, index, *real);
       } else if (const auto* words = std::get_if<std::string>(&parameters[i])) {
         code = sqlite3_bind_text64(statement, index, words->data(), words->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+      } else if (const auto* raw_bytes = std::get_if<Bytes>(&parameters[i])) {
+        // A null pointer would be NULL.
+        const auto bytes = raw_bytes->bytes.data() == nullptr ? std::string_view("") : raw_bytes->bytes;
+        code = sqlite3_bind_blob64(statement, index, bytes.data(), bytes.size(), SQLITE_STATIC);
       }
       if (code != SQLITE_OK) return fail(code);
     }
     return step_all(statement, rows);
   }
 
-  Result<sqlite3_stmt*> cached(std::string_view text) {
-    if (const auto found = cached_.find(std::string(text)); found != cached_.end()) return found->second.get();
+  struct Cached {
+    StatementPtr statement;
+    std::vector<int>
+        places;  // SQLite's number of $1, $2, ..., which it counts by their first appearance; 0: not there.
+  };
+
+  Result<const Cached*> cached(std::string_view text) {
+    if (const auto found = cached_.find(text); found != cached_.end()) return &found->second;
     sqlite3_stmt* statement = nullptr;
     const char* tail = nullptr;
     GF_TRYV(prepare(text, &statement, &tail, true));
-    StatementPtr owned(statement);
+    Cached made{StatementPtr(statement), {}};
+    const int count = sqlite3_bind_parameter_count(statement);
+    for (int i = 1; i <= count; ++i) {
+      const int index = sqlite3_bind_parameter_index(statement, fmt::format("${}", i).c_str());
+      made.places.push_back(index);
+    }
     // Our own statements are a few dozen texts; the bound is for a caller that makes them up.
     if (cached_.size() >= 64) cached_.clear();
-    return cached_.emplace(std::string(text), std::move(owned)).first->second.get();
+    return &cached_.emplace(std::string(text), std::move(made)).first->second;
   }
 
   Result<void> step_all(sqlite3_stmt* statement, Rows* rows) {
@@ -279,7 +295,11 @@ class Sqlite final : public Connection {
 
   sqlite3* database_;
   std::shared_ptr<Interrupt> interrupt_;
-  std::unordered_map<std::string, StatementPtr> cached_;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  std::unordered_map<std::string, Cached, Hash, std::equal_to<>> cached_;
   std::int64_t statement_us_ = 0;
   std::int64_t deadline_us_ = 0;
   bool timed_out_ = false;
@@ -368,6 +388,11 @@ Result<std::unique_ptr<Connection>> open_sqlite(const std::string& path, const O
         status_of_sqlite(code, words), fmt::format("the database {} cannot be opened: {}", shown(path), words), {}};
   }
   sqlite3_busy_timeout(database, static_cast<int>(std::min<std::int64_t>(options.busy_timeout_us / 1000, 1 << 30)));
+  if (!options.checkpoint_on_close) set_sqlite_checkpoint_on_close(*connection, false);
+  // Before the first look at the file: what is in WAL mode would get its shared memory with that.
+  if (options.exclusive) {
+    GF_TRYV(connection->execute("PRAGMA locking_mode = EXCLUSIVE", {}));
+  }
   // The file is looked at only now: a file that is no database, or unreadable, shows here.
   if (auto probe = connection->execute("SELECT 1 FROM sqlite_schema LIMIT 1", {}); !probe) {
     if (probe.error().status != Status::locked) {
@@ -413,6 +438,11 @@ void watch_sqlite_schema(Connection& connection, std::function<void(std::string_
   sqlite->schema_sink = std::move(sink);
   // Setting an authorizer makes every compiled statement stale, so it is set once and stays; the sink comes and goes.
   if (!std::exchange(sqlite->watched, true)) sqlite3_set_authorizer(sqlite->raw(), authorize, sqlite);
+}
+
+void set_sqlite_checkpoint_on_close(Connection& connection, bool on) {
+  auto* sqlite = dynamic_cast<Sqlite*>(&connection);
+  if (sqlite != nullptr) sqlite3_db_config(sqlite->raw(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on ? 0 : 1, nullptr);
 }
 
 std::int64_t sqlite_lock_owner(const std::string& path) {

@@ -1,7 +1,12 @@
 #include "sql/sql.hpp"
 
+#include "../../support/files.hpp"
+
 #include <doctest/doctest.h>
 
+#include <unistd.h>
+
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -46,6 +51,43 @@ TEST_CASE("SQLite: parameters go by their number, values keep their kinds") {
   CHECK(rows.integer(0, 1) == 7);
   CHECK(rows.is_null(0, 2));
   CHECK(std::get<double>(rows.rows[0][3]) == 1.5);
+}
+
+TEST_CASE("SQLite: bytes go in as a BLOB, and come out as they were") {
+  auto db = gf::sql::open("sqlite::memory:").value();
+  REQUIRE(db->execute("create table t(a, b)"));
+  const std::string bytes("\0a\xff\0", 4);
+  const std::vector<gf::sql::Value> values = {gf::sql::Bytes{bytes}, gf::sql::Bytes{}};
+  REQUIRE(db->execute("insert into t values ($1, $2)", values));
+  const auto rows = db->query("select a, typeof(a), b, typeof(b) from t").value();
+  CHECK(rows.text(0, 0) == bytes);
+  CHECK(rows.text(0, 1) == "blob");
+  CHECK(rows.text(0, 2).empty());
+  CHECK(rows.text(0, 3) == "blob");
+}
+
+TEST_CASE("SQLite: who opens a file exclusively has it alone, without shared memory, and leaves a WAL when told to") {
+  const gf::test::TemporaryFolder folder;
+  const auto path = folder / "exclusive.db";
+  gf::sql::OpenOptions options;
+  options.exclusive = true;
+  options.checkpoint_on_close = false;
+  {
+    auto first = gf::sql::open_sqlite(path, options).value();
+    REQUIRE(first->execute("pragma journal_mode = wal"));
+    REQUIRE(first->execute("create table t(a)"));
+    auto second = gf::sql::open_sqlite(path, {}).value();
+    CHECK(second->query("select * from t").error().status == Status::locked);
+    CHECK(gf::sql::sqlite_lock_owner(path) == ::getpid());
+    CHECK_FALSE(std::filesystem::exists(path + "-shm"));
+  }
+  CHECK(std::filesystem::file_size(path + "-wal") > 0);
+  {
+    auto third = gf::sql::open_sqlite(path, options).value();
+    CHECK(third->query("select * from t").value().empty());
+    gf::sql::set_sqlite_checkpoint_on_close(*third, true);
+  }
+  CHECK_FALSE(std::filesystem::exists(path + "-wal"));
 }
 
 TEST_CASE("SQLite: a failure carries code, words and the byte; the next statement works") {
