@@ -5,13 +5,16 @@
 #include "base/clock.hpp"
 #include "base/utf8.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -378,10 +381,20 @@ Result<std::unique_ptr<Connection>> open_sqlite(const std::string& path, const O
   if (!memory && !path.empty() && ::stat(path.c_str(), &status) != 0 && (flags & SQLITE_OPEN_CREATE) == 0) {
     return Error{Status::not_found, fmt::format("the database {} does not exist", shown(path)), {}};
   }
+  // SQLite would open it for reading, and then not get the lock of a writer, which it calls an I/O error.
+  if (options.exclusive && !options.read_only && ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) != 0 &&
+      (errno == EACCES || errno == EROFS)) {
+    return Error{Status::unauthorised, fmt::format("the database {} may not be written", shown(path)), {}};
+  }
   // A path that begins with a colon or "file:" has a meaning of its own for SQLite.
   const std::string name = memory || path.empty() || path.starts_with('/') ? path : "./" + path;
   const int code = sqlite3_open_v2(name.c_str(), &database, flags, nullptr);
+  struct Close {
+    void operator()(sqlite3* of) const { sqlite3_close_v2(of); }
+  };
+  std::unique_ptr<sqlite3, Close> owned(database);  // Until there is memory for the connection.
   auto connection = std::make_unique<Sqlite>(database);
+  (void)owned.release();
   if (code != SQLITE_OK) {
     const std::string words = database != nullptr ? sqlite3_errmsg(database) : "out of memory";
     return Error{
