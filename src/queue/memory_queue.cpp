@@ -1,5 +1,6 @@
 #include "queue/memory_queue.hpp"
 
+#include "queue/memory_queue_journal.hpp"
 #include "queue/memory_queue_node.hpp"
 
 #include "base/mix.hpp"
@@ -18,7 +19,12 @@ namespace gf::queue {
 Result<std::unique_ptr<MemoryQueue>> MemoryQueue::create(MemoryQueueOptions options) {
   GF_TRYV(check(options.queue));
   if (options.clock == nullptr) return Error{Status::invalid_argument, "clock is null", {}};
-  return std::unique_ptr<MemoryQueue>(new MemoryQueue(std::move(options)));
+  const auto journal = std::move(options.journal);
+  std::unique_ptr<MemoryQueue> queue(new MemoryQueue(std::move(options)));
+  if (journal) {
+    GF_TRYV(queue->restore(*journal));
+  }
+  return queue;
 }
 
 MemoryQueue::MemoryQueue(MemoryQueueOptions options)
@@ -30,8 +36,6 @@ MemoryQueue::MemoryQueue(MemoryQueueOptions options)
   ring_.resize(options_.kept_events);
   lanes_.set_rules(options_.lanes, now_us());
 }
-
-MemoryQueue::~MemoryQueue() = default;
 
 std::uint64_t MemoryQueue::random() {
   // Ids and jitter need no secrecy, and a system call each would cost more than the rest of an enqueue.
@@ -46,6 +50,7 @@ std::uint32_t MemoryQueue::make_node() {
     slot = node_count_;
     nodes_.reserve(slot + 1);
     lanes_.reserve(slot + 1);
+    if (journaling_) journaling_->places.reserve(slot + 1);
     ++node_count_;
   } else {
     first_free_ = nodes_[slot].next;
@@ -57,6 +62,7 @@ std::uint32_t MemoryQueue::make_node() {
 void MemoryQueue::free_node(std::uint32_t slot) {
   auto& node = nodes_[slot];
   index_.erase(node.id, slot);
+  if (journaling_) journaling_->leave(slot);
   if (node.worker != none && workers_.let_go(node.worker)) workers_.forget(node.worker);
   node = Node{};
   node.next = first_free_;
@@ -138,8 +144,28 @@ void MemoryQueue::drop_key(std::uint32_t key) {
   if (held.expiry_at != none) {
     key_expiry_.remove(key, [this](std::uint32_t at) -> std::uint32_t& { return held_keys_[at].expiry_at; });
   }
+  if (journaling_) journaling_->leave_key(key);
   keys_.let_go(key);
   keys_.forget(key);
+}
+
+std::uint32_t MemoryQueue::slot_of(const JobId& id) const {
+  const auto slot = index_.find(id, id_of());
+  return slot == none || nodes_[slot].arriving ? none : slot;
+}
+
+/// The user's number, for which there is one job more now. Throws bad_alloc, and has changed nothing then.
+std::uint32_t MemoryQueue::hold_user(const std::string& name) {
+  const auto user = users_.hold(name);
+  try {
+    lanes_.reserve_users(user + 1);
+    resting_at_.reserve(users_.size());
+    resting_.reserve(users_.size());
+  } catch (const std::bad_alloc&) {
+    if (users_.let_go(user) && (user >= resting_at_.size() || resting_at_[user].at == none)) users_.forget(user);
+    throw;
+  }
+  return user;
 }
 
 void MemoryQueue::let_key_go(const Node& node, bool only_started) {
@@ -269,16 +295,15 @@ Result<Enqueued> MemoryQueue::admit(NewJob& job, std::unique_ptr<char[]>& blob, 
   index_.reserve(live_ + 1);
   timers_.reserve(live_ + 1);
   if (deadline != 0) deadlines_.reserve(with_deadline_ + 1);
-  const auto user = users_.hold(job.user);
+  if (journaling_) journaling_->reserve(live_ + 1, keys_.count() + 1);
+  const auto user = hold_user(job.user);
   std::uint32_t key = none;
   std::uint32_t slot = none;
   try {
-    lanes_.reserve_users(user + 1);
-    resting_at_.reserve(users_.size());
-    resting_.reserve(users_.size());
     if (!wish.key.empty()) {
       key = keys_.hold(wish.key);
       held_keys_.reserve(keys_.size());
+      if (journaling_) journaling_->key_numbers.reserve(keys_.size());
       key_expiry_.reserve(keys_.count());
     }
     slot = make_node();
@@ -287,7 +312,7 @@ Result<Enqueued> MemoryQueue::admit(NewJob& job, std::unique_ptr<char[]>& blob, 
       keys_.let_go(key);
       keys_.forget(key);
     }
-    if (users_.let_go(user) && (user >= resting_at_.size() || resting_at_[user].at == none)) users_.forget(user);
+    if (users_.let_go(user) && resting_at_[user].at == none) users_.forget(user);
     throw;
   }
   if (resting_at_[user].at != none) {
@@ -318,18 +343,27 @@ Result<Enqueued> MemoryQueue::admit(NewJob& job, std::unique_ptr<char[]>& blob, 
   index_.insert(node.id, slot);
   ++live_;
   if (deadline != 0) ++with_deadline_;
-  ++totals_.accepted;
-  emit(EventType::accepted, node, Status::ok, now);
   Enqueued answer{node.id, false, JobState::waiting};
   if (late) {
-    end(slot, JobState::expired, now);
     answer.state = JobState::expired;
   } else if (job.delay_us > 0) {
-    make_delayed(slot, now + job.delay_us);
-    arm_deadline(slot);
     answer.state = JobState::delayed;
+    node.available_us = now + job.delay_us;
+  }
+  if (journaling_) {
+    announce(slot, key, late);
+    return answer;
+  }
+  ++totals_.accepted;
+  emit(EventType::accepted, node, Status::ok, now);
+  if (late) {
+    end(slot, JobState::expired, now);
   } else {
-    make_available(slot, now, true);
+    if (job.delay_us > 0) {
+      make_delayed(slot, node.available_us);
+    } else {
+      make_available(slot, now, true);
+    }
     arm_deadline(slot);
   }
   return answer;
@@ -359,7 +393,14 @@ Result<Enqueued> MemoryQueue::enqueue(NewJob job, std::int64_t timeout_us) {
     }
     const auto now = now_us();
     sweep_some(now, sweep_budget);
+    if (journaling_ && meets_an_arrival(job)) {
+      (void)settle(lock, true);
+      continue;
+    }
     auto admitted = admit(job, blob, blob_bytes, now);
+    if (admitted && journaling_ && !admitted.value().duplicate) {
+      GF_TRYV(settle(lock, true));
+    }
     if (admitted || admitted.error().status != Status::queue_full) return admitted;
     if (!until_us) until_us = now + std::min(timeout_us, longest_timeout_us);
     if (*until_us <= now) {
@@ -391,14 +432,26 @@ std::vector<Result<Enqueued>> MemoryQueue::enqueue_many(std::vector<NewJob> jobs
     if (Texts::any(jobs[at])) Texts::write(jobs[at], blobs[at].first.get() + jobs[at].payload.size());
     blobs[at].second = static_cast<std::uint32_t>(bytes);
   }
-  const std::lock_guard lock(mutex_);
-  const auto now = now_us();
+  std::unique_lock lock(mutex_);
+  auto now = now_us();
   sweep_some(now, sweep_budget);
+  std::size_t answered = 0;  // Whose answers the journal has.
+  const auto settle_these = [&] {
+    if (!journaling_) return;
+    auto kept = settle(lock, true);
+    for (; answered < answers.size(); ++answered) {
+      if (!kept && answers[answered] && !answers[answered].value().duplicate) answers[answered] = kept.error();
+    }
+  };
   for (std::size_t at = 0; at < jobs.size(); ++at) {
     auto fine = check(jobs[at], options_);
     if (!fine) {
       answers.emplace_back(std::move(fine).as_failure());
       continue;
+    }
+    while (journaling_ && meets_an_arrival(jobs[at])) {
+      settle_these();
+      now = now_us();
     }
     try {
       answers.push_back(admit(jobs[at], blobs[at].first, blobs[at].second, now));
@@ -408,6 +461,7 @@ std::vector<Result<Enqueued>> MemoryQueue::enqueue_many(std::vector<NewJob> jobs
     }
     if (!answers.back() && answers.back().error().status == Status::queue_full) ++totals_.rejected;
   }
+  settle_these();
   return answers;
 }
 
@@ -420,6 +474,12 @@ void MemoryQueue::make_available(std::uint32_t slot, std::int64_t now, bool fres
     node.available_us = now;
   }
   node.state = JobState::waiting;
+  mark(slot, change::state);
+  enter_lane(slot);
+}
+
+void MemoryQueue::enter_lane(std::uint32_t slot) {
+  const auto& node = nodes_[slot];
   count_waiting(node, true);
   waiting_bytes_[static_cast<std::size_t>(node.priority)] += node.payload_bytes;
   lanes_.push(slot, node.priority, node.user, node.sequence, node.available_us);
@@ -430,9 +490,15 @@ void MemoryQueue::make_delayed(std::uint32_t slot, std::int64_t until_us) {
   auto& node = nodes_[slot];
   node.state = JobState::delayed;
   node.available_us = until_us;
+  mark(slot, change::state);
+  enter_delay(slot);
+}
+
+void MemoryQueue::enter_delay(std::uint32_t slot) {
+  const auto& node = nodes_[slot];
   count_waiting(node, true);
   ++delayed_;
-  timers_.push(until_us, slot, timer_place());
+  timers_.push(node.available_us, slot, timer_place());
   if (timers_.top().slot == slot) wake_one();  // Whoever sleeps has to get up earlier.
 }
 
@@ -471,6 +537,7 @@ std::uint32_t MemoryQueue::take(std::int64_t now, std::int64_t lease_us, std::ui
   node.state = JobState::running;
   ++running_;
   ++node.takes;
+  mark(slot, change::state);
   node.started_us = now;
   timers_.push(now + lease_us, slot, timer_place());
   if (timers_.top().slot == slot && lease_us < longest_timeout_us) wake_one();
@@ -525,9 +592,12 @@ Result<void> MemoryQueue::reserve_with(const ReserveRequest& request, Got&& got)
         }
       } let_go{*this, worker};
       std::uint32_t taken = 0;
+      std::vector<LeaseKey> keys;
+      if (journaling_) keys.reserve(request.count);
       while (taken < request.count) {
         const auto slot = take(now, lease_us, worker);
         if (slot == none) break;
+        if (journaling_) keys.push_back({nodes_[slot].id, nodes_[slot].takes});
         try {
           got(lease_of(slot, now + lease_us));
         } catch (...) {  // There is no memory for its texts: it was not taken, but for its token.
@@ -540,6 +610,13 @@ Result<void> MemoryQueue::reserve_with(const ReserveRequest& request, Got&& got)
       }
       if (taken != 0) {
         if (sleepers_ != 0 && lanes_.any(now)) work_changed_.notify_one();
+        if (journaling_) {
+          // A token that the journal does not have could be given twice.
+          if (auto kept = settle(lock, false); !kept) {
+            for (const auto& key : keys) untake(key, now_us());
+            return kept;
+          }
+        }
         return success();
       }
     }
@@ -552,6 +629,19 @@ Result<void> MemoryQueue::reserve_with(const ReserveRequest& request, Got&& got)
     --sleepers_;
     now = now_us();
   }
+}
+
+/// Puts back what was taken and never handed out, but for its token.
+void MemoryQueue::untake(const LeaseKey& key, std::int64_t now) {
+  const auto slot = index_.find(key.id, id_of());
+  if (slot == none || nodes_[slot].state != JobState::running || nodes_[slot].takes != key.fencing_token) return;
+  end_run(slot);
+  if (nodes_[slot].cancel_requested) {
+    end(slot, JobState::cancelled, now);
+    return;
+  }
+  make_available(slot, now, false);
+  arm_deadline(slot);
 }
 
 Result<std::vector<Lease>> MemoryQueue::reserve(const ReserveRequest& request) {
@@ -593,13 +683,15 @@ MemoryQueue::Cold* MemoryQueue::cold_of(Node& node) noexcept {
   return node.cold.get();
 }
 
-void MemoryQueue::note_attempt(Node& node, AttemptEnd how, Status status, std::string_view message,
+void MemoryQueue::note_attempt(std::uint32_t slot, AttemptEnd how, Status status, std::string_view message,
                                std::int64_t now) noexcept {
+  auto& node = nodes_[slot];
   auto* cold = cold_of(node);
   if (cold == nullptr) return;
   try {
     Attempt attempt{node.takes, node.started_us, now, how, status, {}, cut_message(message)};
     if (node.worker != none) attempt.worker = workers_.name(node.worker);
+    mark(slot, change::story);
     if (cold->history.size() >= max_history) cold->history.erase(cold->history.begin() + 1);
     cold->history.push_back(std::move(attempt));
   } catch (...) {  // The job goes on without this line of its history.
@@ -648,6 +740,8 @@ void MemoryQueue::end(std::uint32_t slot, JobState state, std::int64_t now) {
     node.payload_bytes = 0;
     node.blob_bytes = texts;
   }
+  mark(slot, static_cast<std::uint8_t>(change::state | change::payload | (node.cold ? change::story : 0)));
+  if (journaling_) journaling_->note_end(slot);
   link(slot, first_finished_, last_finished_);
   if (++finished_ > options_.kept_finished) trim(now);
 }
@@ -678,6 +772,8 @@ void MemoryQueue::kill(std::uint32_t slot, Status status, std::string_view messa
     } catch (...) {  // The status says it shorter.
     }
   }
+  mark(slot, change::state | change::story);
+  if (journaling_) journaling_->note_end(slot);
   link(slot, first_dead_, last_dead_);
   ++dead_;
   dead_bytes_ += node.payload_bytes;
@@ -713,8 +809,12 @@ void MemoryQueue::remove_dead(std::uint32_t slot, std::int64_t now, bool expired
 }
 
 JobState MemoryQueue::put_back(std::uint32_t slot, std::int64_t delay_us, std::int64_t now) {
-  auto& node = nodes_[slot];
   end_run(slot);
+  return count_crash(slot, delay_us, now);
+}
+
+JobState MemoryQueue::count_crash(std::uint32_t slot, std::int64_t delay_us, std::int64_t now) {
+  auto& node = nodes_[slot];
   ++node.crashes;
   if (node.cancel_requested) {
     end(slot, JobState::cancelled, now);
@@ -767,7 +867,7 @@ Result<void> MemoryQueue::report_progress(const LeaseKey& key, const Progress& p
 Result<void> MemoryQueue::complete(const LeaseKey& key, JobResult result) {
   std::unique_ptr<char[]> blob;  // Freed after the lock is, as the next.
   std::shared_ptr<Attachment> attachment;
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto bytes = result.reference.size() + result.bytes.size();
   if (bytes > options_.max_result_bytes) {
     return Error{Status::payload_too_large,
@@ -786,7 +886,7 @@ Result<void> MemoryQueue::complete(const LeaseKey& key, JobResult result) {
   end_run(slot);
   attachment = std::move(node.attachment);
   end(slot, JobState::done, now);
-  return success();
+  return settled(lock);
 }
 
 std::vector<Result<void>> MemoryQueue::complete_many(std::vector<Completion> completions) {
@@ -794,7 +894,7 @@ std::vector<Result<void>> MemoryQueue::complete_many(std::vector<Completion> com
   answers.reserve(completions.size());
   std::vector<std::shared_ptr<Attachment>> attachments;  // Freed after the lock is.
   attachments.reserve(completions.size());
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
   for (auto& completion : completions) {
@@ -818,27 +918,34 @@ std::vector<Result<void>> MemoryQueue::complete_many(std::vector<Completion> com
       return success();
     }());
   }
+  if (auto kept = settled(lock); !kept) {
+    for (auto& answer : answers) {
+      if (answer) answer = kept.error();
+    }
+  }
   return answers;
 }
 
 Result<FailOutcome> MemoryQueue::fail(const LeaseKey& key, const Failure& failure) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
   GF_TRY(const auto slot, held(key));
   auto& node = nodes_[slot];
-  note_attempt(node, AttemptEnd::failed, failure.status, failure.message, now);
+  note_attempt(slot, AttemptEnd::failed, failure.status, failure.message, now);
   end_run(slot);
   ++totals_.failed;
   ++node.failures;
   if (node.cancel_requested) {
     end(slot, JobState::cancelled, now);
+    GF_TRYV(settled(lock));
     return FailOutcome{JobState::cancelled, 0};
   }
   const bool retry = failure.action == FailureAction::retry ||
                      (failure.action == FailureAction::by_rules && is_retryable(failure.status, options_.retry_rules));
   if (!retry || node.failures >= node.max_attempts) {
     kill(slot, failure.status, failure.message, now);
+    GF_TRYV(settled(lock));
     return FailOutcome{JobState::dead, 0};
   }
   ++totals_.retried;
@@ -850,7 +957,9 @@ Result<FailOutcome> MemoryQueue::fail(const LeaseKey& key, const Failure& failur
   }
   arm_deadline(slot);
   emit(EventType::retried, node, failure.status, now);
-  return FailOutcome{node.state, wait_us};
+  const FailOutcome outcome{node.state, wait_us};
+  GF_TRYV(settled(lock));
+  return outcome;
 }
 
 Result<FailOutcome> MemoryQueue::release(const LeaseKey& key, std::int64_t delay_us) {
@@ -858,15 +967,17 @@ Result<FailOutcome> MemoryQueue::release(const LeaseKey& key, std::int64_t delay
     return Error{
         Status::invalid_argument, fmt::format("delay_us is {}; it must be 0 to {}", delay_us, max_delay_us), {}};
   }
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
   GF_TRY(const auto slot, held(key));
   auto& node = nodes_[slot];
-  note_attempt(node, AttemptEnd::released, Status::ok, {}, now);
+  note_attempt(slot, AttemptEnd::released, Status::ok, {}, now);
   ++totals_.released;
   emit(EventType::released, node, Status::ok, now);
-  return FailOutcome{put_back(slot, delay_us, now), delay_us};
+  const FailOutcome outcome{put_back(slot, delay_us, now), delay_us};
+  GF_TRYV(settled(lock));
+  return outcome;
 }
 
 // ---- What is due ----------------------------------------------------------------------------------------------------
@@ -894,7 +1005,7 @@ bool MemoryQueue::sweep_some(std::int64_t now, std::uint32_t budget) {
       // It waits since it could run, not since somebody looked.
       make_available(slot, node.available_us, true);
     } else {
-      note_attempt(node, AttemptEnd::crashed, Status::lease_lost, "the lease ran out", now);
+      note_attempt(slot, AttemptEnd::crashed, Status::lease_lost, "the lease ran out", now);
       ++totals_.recovered;
       emit(EventType::recovered, node, Status::lease_lost, now);
       put_back(slot, 0, now);
@@ -930,8 +1041,10 @@ bool MemoryQueue::sweep_some(std::int64_t now, std::uint32_t budget) {
 }
 
 Result<bool> MemoryQueue::sweep() {
-  const std::lock_guard lock(mutex_);
-  return sweep_some(now_us(), bulk_budget);
+  std::unique_lock lock(mutex_);
+  const auto more = sweep_some(now_us(), bulk_budget);
+  GF_TRYV(settled(lock));
+  return more;
 }
 
 }  // namespace gf::queue

@@ -4,6 +4,7 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "queue/id_index.hpp"
+#include "queue/journal_options.hpp"
 #include "queue/names.hpp"
 #include "queue/queue.hpp"
 #include "queue/slab.hpp"
@@ -18,12 +19,17 @@
 
 namespace gf::queue {
 
+struct JournalKey;
+struct JournalRow;
+
 struct MemoryQueueOptions {
   QueueOptions queue;
   /// Lives as long as the queue. Durations are told by its monotonic time, points in time from the Unix time that it
   /// showed when the queue was made, so that a stepping clock moves nothing.
   const Clock* clock = &system_clock();
   LogSink* log = nullptr;  ///< Lives as long as the queue; may be null.
+  /// None: jobs live as long as the object. With one they outlive the process: see MemoryQueue.
+  std::optional<JournalOptions> journal = std::nullopt;
   std::uint64_t seed = 0;  ///< Of the jitter and of ids that the queue makes; 0: from the system.
 };
 
@@ -31,13 +37,24 @@ struct MemoryQueueOptions {
 /// as long as the object. Only enqueue, and reads that return texts, allocate: a job that is in can always be handed
 /// out and ended, though without its history when there is no memory for that.
 ///
+/// With a journal whoever opens the file next has the jobs: what waited waits, what was delayed keeps its time (the
+/// queue's time goes on from when the file was last written, where the machine's clock shows less), what is over is
+/// kept as the options say, and what ran comes back as from a worker that crashed. Attachments are not kept, nor is a
+/// pause, nor the turns of the users. A call that accepts, takes or ends jobs answers once the journal has that; it
+/// waits for the disk, and others go on meanwhile. Where the journal cannot be written, an enqueue or a reserve fails
+/// and has changed nothing (but tokens); any other call has done its work in this process, answers the error all the
+/// same, and its change goes with the next that can be written. Errors of the journal: disk_full, io_error,
+/// unauthorised, corrupt_file, database_error, out_of_host_memory.
+///
 /// Waits take real time; a test with a clock of its own asks without a timeout.
 ///
 /// Threads: any. The lock is held for a few operations only, and never while something is waited for.
 class MemoryQueue final : public Queue {
  public:
-  /// Errors: those of check().
+  /// Errors: those of check(); with a journal those of Journal::open(), and corrupt_file where what it says is no
+  /// queue.
   static Result<std::unique_ptr<MemoryQueue>> create(MemoryQueueOptions options = {});
+  /// Writes into the journal what it does not have yet. Nobody is inside a call.
   ~MemoryQueue() override;
   MemoryQueue(const MemoryQueue&) = delete;
   MemoryQueue& operator=(const MemoryQueue&) = delete;
@@ -80,6 +97,7 @@ class MemoryQueue final : public Queue {
   struct Node;
   struct HeldKey;
   struct Texts;
+  struct Journaling;
 
   explicit MemoryQueue(MemoryQueueOptions options);
 
@@ -89,15 +107,38 @@ class MemoryQueue final : public Queue {
   auto timer_place();
   auto deadline_place();
 
+  /// Takes over what the journal has, before anybody else knows of this object.
+  Result<void> restore(const JournalOptions& options);
+  Result<std::uint32_t> restore_job(JournalRow& row);
+  Result<void> restore_key(const JournalKey& key);
+
   // All of the following with the lock held.
   Result<Enqueued> admit(NewJob& job, std::unique_ptr<char[]>& blob, std::uint32_t blob_bytes, std::int64_t now);
   Result<void> make_room(const NewJob& job, std::int64_t now);
   std::optional<Error> lack_of_room(const NewJob& job, bool* queue_wide) const;
+  /// Its job, or its key's holder, is on its way into the journal: nobody knows yet whether it is accepted.
+  bool meets_an_arrival(const NewJob& job) const;
+  void announce(std::uint32_t slot, std::uint32_t key, bool late);
+  void welcome(std::uint32_t slot, std::int64_t now);
+  void turn_away(std::uint32_t slot, std::int64_t now);
+  std::uint32_t slot_of(const JobId& id) const;
+  std::uint32_t hold_user(const std::string& name);
+  /// Notes what the journal does not have yet.
+  void mark(std::uint32_t slot, std::uint8_t changes);
+  /// Waits until the journal has all that was noted before; lets go of the lock meanwhile.
+  Result<void> settle(std::unique_lock<std::mutex>& lock, bool arrives);
+  /// The same for what has happened already, whatever the journal says.
+  Result<void> settled(std::unique_lock<std::mutex>& lock);
+  void commit(std::unique_lock<std::mutex>& lock);
+  Result<void> write_now(std::unique_lock<std::mutex>& lock);
+  void collect();
   void count_waiting(const Node& node, bool in);
   std::uint32_t make_node();
   void free_node(std::uint32_t slot);
   void make_available(std::uint32_t slot, std::int64_t now, bool fresh);
+  void enter_lane(std::uint32_t slot);
   void make_delayed(std::uint32_t slot, std::int64_t until_us);
+  void enter_delay(std::uint32_t slot);
   void arm_deadline(std::uint32_t slot);
   void disarm(std::uint32_t slot);
   std::uint32_t take(std::int64_t now, std::int64_t lease_us, std::uint32_t worker);
@@ -108,7 +149,9 @@ class MemoryQueue final : public Queue {
   void kill(std::uint32_t slot, Status status, std::string_view message, std::int64_t now) noexcept;
   /// After a crash or a release: back to the lane, or to its end.
   JobState put_back(std::uint32_t slot, std::int64_t delay_us, std::int64_t now);
-  void note_attempt(Node& node, AttemptEnd how, Status status, std::string_view message, std::int64_t now) noexcept;
+  JobState count_crash(std::uint32_t slot, std::int64_t delay_us, std::int64_t now);
+  void note_attempt(std::uint32_t slot, AttemptEnd how, Status status, std::string_view message,
+                    std::int64_t now) noexcept;
   Cold* cold_of(Node& node) noexcept;
   bool sweep_some(std::int64_t now, std::uint32_t budget);
   std::optional<std::int64_t> next_due_us() const;
@@ -131,12 +174,13 @@ class MemoryQueue final : public Queue {
   void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, std::optional<std::int64_t> until_us);
   template <class Got>
   Result<void> reserve_with(const ReserveRequest& request, Got&& got);
+  void untake(const LeaseKey& key, std::int64_t now);
   std::optional<std::shared_ptr<Attachment>> take_out(std::uint32_t slot);
 
   const Clock& clock_;
   LogSink* const log_;
-  const std::int64_t offset_us_;
-  JobIdMaker ids_;  // Any thread.
+  std::int64_t offset_us_;  // Set before anybody else knows of this object.
+  JobIdMaker ids_;          // Any thread.
 
   mutable std::mutex mutex_;
   std::condition_variable work_changed_;
@@ -184,6 +228,7 @@ class MemoryQueue final : public Queue {
   QueueTotals totals_;
   Histogram wait_;
   Histogram run_;
+  std::unique_ptr<Journaling> journaling_;  // Null without a journal.
   bool paused_ = false;
   bool closed_ = false;
   std::uint32_t sleepers_ = 0;

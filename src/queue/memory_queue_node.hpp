@@ -55,6 +55,7 @@ struct MemoryQueue::Node {
   bool used = false;
   bool cancel_requested = false;
   bool has_key = false;
+  bool arriving = false;  // The journal does not have it yet: it counts for the limits, and is in no list or heap.
 };
 
 struct MemoryQueue::HeldKey {
@@ -86,6 +87,27 @@ struct MemoryQueue::Texts {
     put(job.idempotency.key);
     *at++ = static_cast<char>(job.tags.size());
     for (const auto& tag : job.tags) put(tag);
+  }
+
+  /// Whether bytes from outside are texts of a job.
+  static bool fits(std::string_view bytes) {
+    if (bytes.empty()) return true;
+    std::size_t at = 0;
+    const auto name = [&](bool may_be_empty) {
+      if (at >= bytes.size()) return false;
+      const auto size = static_cast<unsigned char>(bytes[at++]);
+      if (size > bytes.size() - at) return false;
+      const auto text = bytes.substr(at, size);
+      at += size;
+      return check_name("text", text, may_be_empty).has_value();
+    };
+    if (!name(true) || !name(true) || at >= bytes.size()) return false;
+    const auto tags = static_cast<unsigned char>(bytes[at++]);
+    if (tags > max_tags) return false;
+    for (unsigned tag = 0; tag < tags; ++tag) {
+      if (!name(true)) return false;
+    }
+    return at == bytes.size();
   }
 
   explicit Texts(const Node& node) : at_(node.blob.get() + node.payload_bytes) {

@@ -1,4 +1,5 @@
 // What an operator asks of the in-process queue: one job, lists, dead letters, statistics, events, other options.
+#include "queue/memory_queue_journal.hpp"
 #include "queue/memory_queue_node.hpp"
 
 #include <fmt/format.h>
@@ -28,10 +29,10 @@ Result<std::uint32_t> parse_cursor(const std::string& cursor) {
 
 Result<CancelOutcome> MemoryQueue::cancel(const JobId& id) {
   std::shared_ptr<Attachment> attachment;  // Freed after the lock is.
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
-  const auto slot = index_.find(id, id_of());
+  const auto slot = slot_of(id);
   if (slot == none) return unknown_job(id);
   auto& node = nodes_[slot];
   if (is_over(node.state)) {
@@ -39,11 +40,14 @@ Result<CancelOutcome> MemoryQueue::cancel(const JobId& id) {
   }
   if (node.state == JobState::running) {
     node.cancel_requested = true;
+    mark(slot, change::state);
+    GF_TRYV(settled(lock));
     return CancelOutcome::requested;
   }
   disarm(slot);
   attachment = std::move(node.attachment);
   end(slot, JobState::cancelled, now);
+  GF_TRYV(settled(lock));
   return CancelOutcome::cancelled;
 }
 
@@ -56,22 +60,31 @@ std::optional<std::shared_ptr<Attachment>> MemoryQueue::take_out(std::uint32_t s
 }
 
 std::optional<std::shared_ptr<Attachment>> MemoryQueue::remove(const JobId& id) {
-  const std::lock_guard lock(mutex_);
-  const auto slot = index_.find(id, id_of());
+  std::unique_lock lock(mutex_);
+  const auto slot = slot_of(id);
   if (slot == none || (nodes_[slot].state != JobState::waiting && nodes_[slot].state != JobState::delayed)) {
     return std::nullopt;
   }
-  return take_out(slot);
+  auto attachment = take_out(slot);
+  (void)settled(lock);  // It goes with the next change otherwise.
+  return attachment;
 }
 
 std::optional<std::shared_ptr<Attachment>> MemoryQueue::remove_any() {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (!closed_) return std::nullopt;
   for (std::size_t lane = 0; lane < lane_count; ++lane) {
-    if (const auto slot = lanes_.oldest_slot(static_cast<Priority>(lane)); slot != none) return take_out(slot);
+    if (const auto slot = lanes_.oldest_slot(static_cast<Priority>(lane)); slot != none) {
+      auto attachment = take_out(slot);
+      (void)settled(lock);  // It goes with the next change otherwise, as below.
+      return attachment;
+    }
   }
   for (const auto& timer : timers_.entries()) {
-    if (nodes_[timer.slot].state == JobState::delayed) return take_out(timer.slot);
+    if (nodes_[timer.slot].state != JobState::delayed) continue;
+    auto attachment = take_out(timer.slot);
+    (void)settled(lock);
+    return attachment;
   }
   return std::nullopt;
 }
@@ -114,13 +127,13 @@ JobRecord MemoryQueue::record_of(std::uint32_t slot, bool with_payload) const {
 Result<JobRecord> MemoryQueue::get(const JobId& id) {
   const std::lock_guard lock(mutex_);
   sweep_some(now_us(), sweep_budget);
-  const auto slot = index_.find(id, id_of());
+  const auto slot = slot_of(id);
   if (slot == none) return unknown_job(id);
   return record_of(slot, true);
 }
 
 bool MemoryQueue::fits(const Node& node, const JobFilter& filter, std::int64_t now) const {
-  if (!node.used || node.state != filter.state) return false;
+  if (!node.used || node.arriving || node.state != filter.state) return false;
   if (filter.user && users_.name(node.user) != *filter.user) return false;
   if (filter.status && (node.cold ? node.cold->end_status : Status::ok) != *filter.status) return false;
   if (filter.older_than_us) {
@@ -174,7 +187,7 @@ Result<BulkOutcome> MemoryQueue::purge(const JobFilter& filter, const std::strin
   GF_TRYV(check_purge(filter));
   GF_TRY(const auto slot, parse_cursor(cursor));
   BulkOutcome outcome;
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
   outcome.cursor = walk(slot, bulk_budget, filter, now, [&](std::uint32_t found) {
@@ -194,6 +207,7 @@ Result<BulkOutcome> MemoryQueue::purge(const JobFilter& filter, const std::strin
     }
     return true;
   });
+  GF_TRYV(settled(lock));
   return outcome;
 }
 
@@ -209,6 +223,7 @@ void MemoryQueue::revive(std::uint32_t slot, std::int64_t now) {
     node.cold->end_status = Status::ok;
     node.cold->end_message.clear();
   }
+  mark(slot, change::story);
   ++totals_.requeued;
   make_available(slot, now, true);
   emit(EventType::requeued, node, Status::ok, now);
@@ -216,23 +231,23 @@ void MemoryQueue::revive(std::uint32_t slot, std::int64_t now) {
 }
 
 Result<void> MemoryQueue::requeue(const JobId& id) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
-  const auto slot = index_.find(id, id_of());
+  const auto slot = slot_of(id);
   if (slot == none) return unknown_job(id);
   if (nodes_[slot].state != JobState::dead) {
     return no_dead_letter(id, nodes_[slot].state);
   }
   revive(slot, now);
-  return success();
+  return settled(lock);
 }
 
 Result<BulkOutcome> MemoryQueue::requeue_many(const JobFilter& filter, const std::string& cursor) {
   GF_TRYV(check_requeue(filter));
   GF_TRY(const auto slot, parse_cursor(cursor));
   BulkOutcome outcome;
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
   outcome.cursor = walk(slot, bulk_budget, filter, now, [&](std::uint32_t found) {
@@ -240,6 +255,7 @@ Result<BulkOutcome> MemoryQueue::requeue_many(const JobFilter& filter, const std
     ++outcome.changed;
     return true;
   });
+  GF_TRYV(settled(lock));
   return outcome;
 }
 

@@ -1,4 +1,4 @@
-// What both queues promise, tried on both.
+// What every queue promises, tried on each: in the process, in the process with a journal, in Redis.
 #include "subjects.hpp"
 
 #include <fmt/format.h>
@@ -14,10 +14,11 @@
 
 using namespace gf;
 using namespace gf::queue;
+using gf::test::JournalSubject;
 using gf::test::MemorySubject;
 using gf::test::RedisSubject;
 
-#define BOTH MemorySubject, RedisSubject
+#define ALL MemorySubject, JournalSubject, RedisSubject
 
 namespace {
 
@@ -72,7 +73,7 @@ Status status_of(const Result<T>& result) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("a job comes back as it was given, by lane and in order", Subject, BOTH) {
+TEST_CASE_TEMPLATE("a job comes back as it was given, by lane and in order", Subject, ALL) {
   Subject subject;
   auto& queue = subject.queue();
   auto first = job_of(std::string("a\0b\xff", 4), Priority::low, "user \xc3\xa4");
@@ -125,7 +126,7 @@ TEST_CASE_TEMPLATE("a job comes back as it was given, by lane and in order", Sub
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("a holder whose lease is over can change nothing, and the tokens rise", Subject, BOTH) {
+TEST_CASE_TEMPLATE("a holder whose lease is over can change nothing, and the tokens rise", Subject, ALL) {
   Subject subject;
   auto& queue = subject.queue();
   const auto id = put(queue, job_of("x"));
@@ -169,7 +170,7 @@ TEST_CASE_TEMPLATE("a holder whose lease is over can change nothing, and the tok
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("a delayed job has no lease and runs once, at its time", Subject, BOTH) {
+TEST_CASE_TEMPLATE("a delayed job has no lease and runs once, at its time", Subject, ALL) {
   Subject subject;
   auto& queue = subject.queue();
   auto delayed = job_of("late");
@@ -190,7 +191,7 @@ TEST_CASE_TEMPLATE("a delayed job has no lease and runs once, at its time", Subj
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("past its deadline a job ends as expired, without a run and with an event", Subject, BOTH) {
+TEST_CASE_TEMPLATE("past its deadline a job ends as expired, without a run and with an event", Subject, ALL) {
   Subject subject;
   auto& queue = subject.queue();
   auto past = job_of("past");
@@ -221,8 +222,7 @@ TEST_CASE_TEMPLATE("past its deadline a job ends as expired, without a run and w
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("a failure is retried within its bounds, by its class, and ends in the dead letters", Subject,
-                   BOTH) {
+TEST_CASE_TEMPLATE("a failure is retried within its bounds, by its class, and ends in the dead letters", Subject, ALL) {
   QueueOptions options;
   options.retry_rules[Status::database_error] = RetryRule::never;
   options.retry_rules[Status::corrupt_file] = RetryRule::retry;
@@ -276,7 +276,7 @@ TEST_CASE_TEMPLATE("a failure is retried within its bounds, by its class, and en
 }
 
 TEST_CASE_TEMPLATE("crashes are counted apart: they cost no attempt, and end in the dead letters at their own limit",
-                   Subject, BOTH) {
+                   Subject, ALL) {
   QueueOptions options;
   options.max_crashes = 3;
   Subject subject(options);
@@ -310,7 +310,7 @@ TEST_CASE_TEMPLATE("crashes are counted apart: they cost no attempt, and end in 
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("cancel ends what waits, tells who runs, and leaves nothing else behind", Subject, BOTH) {
+TEST_CASE_TEMPLATE("cancel ends what waits, tells who runs, and leaves nothing else behind", Subject, ALL) {
   Subject subject;
   auto& queue = subject.queue();
   const auto waiting = put(queue, job_of("w"));
@@ -352,7 +352,7 @@ TEST_CASE_TEMPLATE("cancel ends what waits, tells who runs, and leaves nothing e
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("an idempotency key is held for its scope and freed by its own job, at every end", Subject, BOTH) {
+TEST_CASE_TEMPLATE("an idempotency key is held for its scope and freed by its own job, at every end", Subject, ALL) {
   QueueOptions options;
   options.max_crashes = 1;
   Subject subject(options);
@@ -414,7 +414,7 @@ TEST_CASE_TEMPLATE("an idempotency key is held for its scope and freed by its ow
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("limits of lanes and queue are exact, and a refusal says which", Subject, BOTH) {
+TEST_CASE_TEMPLATE("limits of lanes and queue are exact, and a refusal says which", Subject, ALL) {
   QueueOptions options;
   options.depth = {5, 50};
   options.lane_depth[2] = {2, 0};
@@ -445,7 +445,7 @@ TEST_CASE_TEMPLATE("limits of lanes and queue are exact, and a refusal says whic
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("what is dropped for want of room is a dead letter, the oldest of the lowest lane", Subject, BOTH) {
+TEST_CASE_TEMPLATE("what is dropped for want of room is a dead letter, the oldest of the lowest lane", Subject, ALL) {
   QueueOptions options;
   options.depth = {3, 0};
   options.overflow = Overflow::drop_oldest_lowest;
@@ -471,7 +471,7 @@ TEST_CASE_TEMPLATE("what is dropped for want of room is a dead letter, the oldes
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("full dead letters refuse new jobs, or let the oldest go and say so", Subject, BOTH) {
+TEST_CASE_TEMPLATE("full dead letters refuse new jobs, or let the oldest go and say so", Subject, ALL) {
   QueueOptions options;
   options.max_dead = 2;
   const auto die = [](Queue& queue, const std::string& payload) {
@@ -520,7 +520,7 @@ TEST_CASE_TEMPLATE("full dead letters refuse new jobs, or let the oldest go and 
 }
 
 TEST_CASE_TEMPLATE("dead letters are found, put back with their history and removed, by filter and in pages", Subject,
-                   BOTH) {
+                   ALL) {
   QueueOptions options;
   options.max_dead = 0;
   Subject subject(options);
@@ -603,7 +603,7 @@ TEST_CASE_TEMPLATE("dead letters are found, put back with their history and remo
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("a paused queue accepts and hands nothing out", Subject, BOTH) {
+TEST_CASE_TEMPLATE("a paused queue accepts and hands nothing out", Subject, ALL) {
   Subject subject;
   auto& queue = subject.queue();
   REQUIRE(queue.set_paused(true).has_value());
@@ -620,7 +620,7 @@ TEST_CASE_TEMPLATE("a paused queue accepts and hands nothing out", Subject, BOTH
   CHECK(status_of(queue.reserve({})) == Status::shutting_down);
 }
 
-TEST_CASE_TEMPLATE("events tell every step in order, with no gap in their numbers", Subject, BOTH) {
+TEST_CASE_TEMPLATE("events tell every step in order, with no gap in their numbers", Subject, ALL) {
   Subject subject;
   auto& queue = subject.queue();
   const auto id = put(queue, job_of("x"));
@@ -651,7 +651,7 @@ TEST_CASE_TEMPLATE("events tell every step in order, with no gap in their number
   }
 }
 
-TEST_CASE_TEMPLATE("users take turns, are limited each for themselves, and keep their order", Subject, BOTH) {
+TEST_CASE_TEMPLATE("users take turns, are limited each for themselves, and keep their order", Subject, ALL) {
   QueueOptions options;
   options.lanes.user_start_rate = TokenBucketLimits{.tokens_per_period = 1, .period_us = 100 * ms, .burst = 2};
   options.lanes.user_running_limit = 3;
@@ -713,7 +713,7 @@ TEST_CASE_TEMPLATE("users take turns, are limited each for themselves, and keep 
   check_sum(queue);
 }
 
-TEST_CASE_TEMPLATE("bad input is refused by name and changes nothing", Subject, BOTH) {
+TEST_CASE_TEMPLATE("bad input is refused by name and changes nothing", Subject, ALL) {
   Subject subject;
   auto& queue = subject.queue();
   const auto refused = [&](auto&& change) {
@@ -885,6 +885,34 @@ struct Model {
     ++job->token;
     return job;
   }
+  /// What another process finds: what ran has crashed, and users take turns in the order of their oldest jobs.
+  void reopen(std::int64_t now) {
+    for (auto& ring : rings) ring.clear();
+    running.clear();
+    last_was_aged = false;
+    std::vector<Job*> active;
+    for (auto& [id, job] : jobs) {
+      if (!is_over(job.state)) active.push_back(&job);
+    }
+    std::ranges::sort(active, {}, [](const Job* job) { return job->sequence; });
+    std::vector<Job*> waiting;
+    for (auto* job : active) {
+      if (job->state == JobState::waiting) {
+        waiting.push_back(job);
+        job->state = JobState::delayed;  // For the moment: it comes in its turn.
+      } else if (job->state == JobState::running) {
+        waiting.push_back(job);
+      }
+    }
+    for (auto* job : waiting) {
+      if (job->state == JobState::delayed) {
+        wait(*job, false);
+      } else {
+        ++running[job->user];
+        put_back(*job, 0, now);
+      }
+    }
+  }
   Job* held(const LeaseKey& key) {
     const auto found = jobs.find(key.id);
     if (found == jobs.end() || found->second.state != JobState::running || found->second.token != key.fencing_token)
@@ -907,7 +935,6 @@ void play(std::uint32_t seed, int steps) {
   options.depth.jobs = 12;
   options.max_crashes = 2;
   Subject subject(options);
-  auto& queue = subject.queue();
   Model model;
   model.options = options;
   std::vector<LeaseKey> keys;  // All that were ever given.
@@ -921,6 +948,13 @@ void play(std::uint32_t seed, int steps) {
     CAPTURE(step);
     subject.advance(draw(1, 9 * ms));
     const auto now = subject.now_us();
+    if constexpr (requires { subject.reopen(); }) {
+      if (draw(0, 24) == 0) {
+        subject.reopen();
+        model.reopen(now);
+      }
+    }
+    auto& queue = subject.queue();
     const auto kind = draw(0, 11);
     if (kind <= 3) {
       NewJob job = job_of("p", static_cast<Priority>(draw(0, 2)), std::string(1, static_cast<char>('a' + draw(0, 3))));
@@ -1075,11 +1109,18 @@ TEST_CASE("property: the in-process queue agrees with the model in a thousand ra
   for (std::uint32_t seed = 1; seed <= 1000; ++seed) play<MemorySubject>(seed, 200);
 }
 
+TEST_CASE("property: the queue with a journal agrees with the model, closed and opened again at any step") {
+  for (std::uint32_t seed = 1; seed <= 40; ++seed) play<JournalSubject>(seed, 200);
+}
+
 TEST_CASE("property: the queue in Redis agrees with the model in random histories") {
   for (std::uint32_t seed = 1; seed <= 30; ++seed) play<RedisSubject>(seed, 200);
 }
 
 TEST_SUITE("full") {
+  TEST_CASE("property: the queue with a journal agrees with the model in a thousand random histories") {
+    for (std::uint32_t seed = 1001; seed <= 2000; ++seed) play<JournalSubject>(seed, 200);
+  }
   TEST_CASE("property: the queue in Redis agrees with the model in two thousand random histories") {
     for (std::uint32_t seed = 1001; seed <= 3000; ++seed) play<RedisSubject>(seed, 200);
   }

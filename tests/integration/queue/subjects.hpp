@@ -1,5 +1,7 @@
-// Both queues, as the conformance tests see them: with a clock that the test moves.
+// The queues, as the conformance tests see them: with a clock that the test moves.
 #pragma once
+
+#include "../../support/files.hpp"
 
 #include "queue/memory_queue.hpp"
 #include "queue/redis_queue.hpp"
@@ -38,6 +40,36 @@ class MemorySubject {
   std::int64_t now_us() const { return clock_.now; }
 
  private:
+  TestClock clock_;
+  std::unique_ptr<queue::MemoryQueue> queue_;
+};
+
+/// The in-process queue with a journal, which can be closed and opened again.
+class JournalSubject {
+ public:
+  explicit JournalSubject(const queue::QueueOptions& options = {}) : options_(options) { open(); }
+  queue::Queue& queue() { return *queue_; }
+  void advance(std::int64_t us) { clock_.now += us; }
+  std::int64_t now_us() const { return clock_.now; }
+  void reopen() {
+    queue_.reset();
+    open();
+  }
+
+ private:
+  void open() {
+    queue::MemoryQueueOptions wanted;
+    wanted.queue = options_;
+    wanted.clock = &clock_;
+    wanted.seed = 1;
+    wanted.journal = queue::JournalOptions{folder_ / "journal", queue::Durability::system, {}};
+    auto opened = queue::MemoryQueue::create(std::move(wanted));
+    REQUIRE_MESSAGE(opened.has_value(), opened.error().message);
+    queue_ = std::move(opened).value();
+  }
+
+  TemporaryFolder folder_;
+  queue::QueueOptions options_;
   TestClock clock_;
   std::unique_ptr<queue::MemoryQueue> queue_;
 };
