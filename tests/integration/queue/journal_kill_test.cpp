@@ -163,8 +163,11 @@ void kill_rounds(int rounds, const std::string& durability, std::uint32_t seed) 
   for (int round = 0; round < rounds; ++round) {
     CAPTURE(round);
     Host host({"run", path, durability, std::to_string(ledger.largest + 1000)});
-    // Also while it makes the file, or reads it.
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % (round % 4 == 0 ? 20'000 : 120'000)));
+    // Now and then while it makes the file or reads it, mostly while it works.
+    if (round % 4 != 0) {
+      REQUIRE(host.wait_for("a "));
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % (round % 4 == 0 ? 30'000 : 60'000)));
     ledger.read(host.end());
     REQUIRE(ledger.errors == 0);
   }
