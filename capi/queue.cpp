@@ -83,7 +83,7 @@ QueueJobsTable& queue_jobs() {
 namespace {
 
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
-static_assert(sizeof(gf_queue_options) == 296);
+static_assert(sizeof(gf_queue_options) == 304);
 static_assert(sizeof(gf_queue_job) == 128);
 static_assert(sizeof(gf_queue_enqueued) == 32);
 static_assert(sizeof(gf_lease_key) == 24);
@@ -96,7 +96,7 @@ static_assert(sizeof(gf_queue_job_info) == 152);
 static_assert(sizeof(gf_queue_attempt) == 40);
 static_assert(sizeof(gf_queue_event) == 56);
 static_assert(sizeof(gf_queue_statistics) == 296);
-constexpr std::size_t first_options_bytes = 296;
+constexpr std::size_t first_options_bytes = 304;
 constexpr std::size_t first_job_bytes = 128;
 constexpr std::size_t first_enqueued_bytes = 32;
 constexpr std::size_t first_heartbeat_bytes = 16;
@@ -129,6 +129,7 @@ static_assert(
     same(EventType::removed, GF_QUEUE_EVENT_REMOVED, 1));
 static_assert(same(AttemptEnd::failed, GF_ATTEMPT_FAILED, 1) && same(AttemptEnd::crashed, GF_ATTEMPT_CRASHED, 1) &&
               same(AttemptEnd::released, GF_ATTEMPT_RELEASED, 1));
+static_assert(same(Durability::disk, GF_JOURNAL_DISK) && same(Durability::system, GF_JOURNAL_SYSTEM));
 static_assert(same(CancelOutcome::cancelled, GF_CANCEL_ENDED, 1) &&
               same(CancelOutcome::requested, GF_CANCEL_REQUESTED, 1));
 static_assert(same(Overflow::reject, GF_QUEUE_REJECT) &&
@@ -158,12 +159,9 @@ std::string text_or_empty(const char* text) { return text == nullptr ? std::stri
 Result<gf_queue_options> read_struct(const gf_queue_options* given) {
   GF_TRY(const auto read, read_options(given, gf_queue_options GF_QUEUE_OPTIONS_INIT, first_options_bytes, "options"));
   constexpr std::uint32_t flags = GF_QUEUE_STRICT_SERVER | GF_QUEUE_NO_EVENTS | GF_QUEUE_FORGET_FINISHED;
-  if ((read.flags & ~flags) != 0 || read.reserved != 0) {
+  if ((read.flags & ~flags) != 0) {
     return Error{
-        Status::unsupported,
-        fmt::format("options->flags is {:#x} and options->reserved {}; this version knows the flags {:#x} and no other",
-                    read.flags, read.reserved, flags),
-        {}};
+        Status::unsupported, fmt::format("options->flags is {:#x}; this version knows {:#x}", read.flags, flags), {}};
   }
   return read;
 }
@@ -613,7 +611,16 @@ gf_status gf_queue_open(const gf_queue_options* options, gf_queue** out_queue) {
       MemoryQueueOptions memory;
       memory.queue = inner;
       memory.log = &hosted->log;
+      if (read.journal != nullptr) {
+        if (*read.journal == '\0') return invalid("options->journal is empty");
+        memory.journal.emplace();
+        memory.journal->path = read.journal;
+        GF_TRY(memory.journal->durability,
+               known(read.journal_durability, Durability::system, "options->journal_durability"));
+      }
       GF_TRY(hosted->queue, MemoryQueue::create(std::move(memory)));
+    } else if (read.journal != nullptr) {
+      return invalid("options->journal is set beside options->redis_url; a queue in Redis has none");
     } else {
       RedisQueueOptions redis;
       redis.url = read.redis_url;

@@ -1645,6 +1645,12 @@ typedef enum gf_failure_action {
   GF_FAILURE_DEAD = 2      /**< To the dead letters. */
 } gf_failure_action;
 
+/** What an answered call of a queue with a journal outlives. */
+typedef enum gf_journal_durability {
+  GF_JOURNAL_DISK = 0,  /**< The end of the machine: each answer waits for the disk. */
+  GF_JOURNAL_SYSTEM = 1 /**< The end of the process; a power cut may take the newest. */
+} gf_journal_durability;
+
 /** How failures with one status are treated, where that is not what the status table says. */
 typedef struct gf_retry_rule {
   uint32_t status; /**< gf_status. */
@@ -1691,13 +1697,15 @@ typedef struct gf_queue_options {
   uint32_t rule_count;           /**< Entries of rules. */
   const gf_retry_rule* rules;    /**< Default: the status table's column `retryable`. */
   uint32_t log_level;            /**< gf_log_level for log_callback. Default GF_LOG_OFF. */
-  uint32_t reserved;             /**< 0. */
+  uint32_t journal_durability;   /**< gf_journal_durability. */
+  const char* journal; /**< In this process: the file that keeps the jobs, which is made where there is none; whoever
+                          opens it next has them. One process at a time. Default none. */
 } gf_queue_options;
 
 #define GF_QUEUE_OPTIONS_INIT                                                                                         \
   {                                                                                                                   \
     sizeof(gf_queue_options), 0, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-        {0, 0, 0}, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0                                                            \
+        {0, 0, 0}, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0                                                         \
   }
 
 /** How long an idempotency key is held. */
@@ -1979,14 +1987,15 @@ typedef struct gf_queue_statistics {
   }
 
 /**
- * Opens a queue. In this process: a new one, which ends with its last use. In Redis: the one of that name, which is
- * made where there is none.
+ * Opens a queue. In this process: a new one, which ends with its last use, or goes on where its journal ends. In Redis:
+ * the one of that name, which is made where there is none.
  *
  * options:   NULL for the defaults; what it points to is copied.
  * out_queue: receives the queue, or NULL when the call fails.
  *
  * Errors: GF_ERR_UNSUPPORTED (a server before 6.2, TLS, or with GF_QUEUE_STRICT_SERVER); GF_ERR_SCHEMA_TOO_NEW;
- * GF_ERR_WRONG_STATE (the keys in Redis are no queue's); those of every queue.
+ * GF_ERR_WRONG_STATE (the keys in Redis are no queue's). Of a journal: GF_ERR_LOCKED (another process has it),
+ * GF_ERR_CORRUPT_FILE, GF_ERR_IO, GF_ERR_DISK_FULL, GF_ERR_DATABASE, GF_ERR_UNAUTHORISED. Those of every queue.
  * Ownership: the queue is the caller's, to gf_queue_close.
  * Threads: any.
  * Blocks: in Redis for its first answers, at most command_timeout_us.
@@ -2016,8 +2025,8 @@ GF_API gf_status gf_queue_configure(gf_queue* queue, const gf_queue_options* opt
 GF_API gf_status gf_queue_stop(gf_queue* queue);
 
 /**
- * Stops a queue and ends the handle. In this process the jobs end with it, so gf_queue_drain it first; in Redis they
- * stay, and those that were taken here come back when their leases run out.
+ * Stops a queue and ends the handle. In this process the jobs end with it, so gf_queue_drain it first; in Redis, and in
+ * a journal, they stay, and those that were taken here come back.
  *
  * queue: may be NULL.
  *

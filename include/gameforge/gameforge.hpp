@@ -981,6 +981,7 @@ struct QueueOptions {
   gf_queue_options numbers = GF_QUEUE_OPTIONS_INIT;
   Text redis_url; /**< Not set: in this process. */
   Text name_space;
+  Text journal;
   Text name;
   std::vector<gf_retry_rule> rules;
 
@@ -990,6 +991,7 @@ struct QueueOptions {
     c.redis_url = redis_url.c_str();
     c.name_space = name_space.c_str();
     c.name = name.c_str();
+    c.journal = journal.c_str();
     c.rules = rules.data();
     c.rule_count = static_cast<std::uint32_t>(rules.size());
     return c;

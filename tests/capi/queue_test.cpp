@@ -400,6 +400,40 @@ TEST_CASE("two handles on one queue in Redis see the same jobs, and a dead handl
   here.complete(again.key(0));
 }
 
+TEST_CASE("a journal gives the next opener what this one had, and has one owner") {
+  const gf::test::TemporaryFolder folder;
+  QueueOptions options;
+  options.journal = folder / "jobs.journal";
+  JobId waits;
+  JobId runs;
+  {
+    Queue queue(options);
+    QueueJob job;
+    job.user = "ann";
+    job.payload = std::string("a\0b", 3);
+    runs = queue.enqueue(job).id;
+    waits = queue.enqueue(job).id;
+    REQUIRE(JobId{queue.reserve(1, "w", seconds(0)).key(0).job} == runs);
+    CHECK(status_of([&] { const Queue second(options); }) == GF_ERR_LOCKED);
+  }
+  options.numbers.journal_durability = GF_JOURNAL_SYSTEM;
+  Queue queue(options);
+  CHECK(queue.get(waits).payload(0) == std::string("a\0b", 3));
+  // What ran when its process went counts as crashed, and comes back under the next token.
+  const auto taken = queue.reserve(10, "w", seconds(5));
+  REQUIRE(taken.size() == 2);
+  for (std::uint32_t index = 0; index < 2; ++index) {
+    const auto key = taken.key(index);
+    CHECK(key.fencing_token == (JobId{key.job} == runs ? 2 : 1));
+    queue.complete(key);
+  }
+  const auto figures = queue.statistics();
+  CHECK(figures.accepted == 2);
+  CHECK(figures.done == 2);
+  CHECK(figures.recovered == 1);
+  check_sum(queue);
+}
+
 TEST_CASE("what a server keeps is told by the log, or refused") {
   const Site site(&redis());
   auto options = site.options();

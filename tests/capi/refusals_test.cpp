@@ -559,6 +559,24 @@ const std::vector<Refusal> refusals = {
        w.queue_options.redis_url = "ftp://localhost";
        return gf_queue_open(&w.queue_options, &w.out_queue);
      }},
+    {"gf_queue_open", "options->journal is empty",
+     [](World& w) {
+       w.queue_options.journal = "";
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     }},
+    {"gf_queue_open", "options->journal is set beside",
+     [](World& w) {
+       w.queue_options.journal = "/nowhere/x";
+       w.queue_options.redis_url = "redis://localhost";
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     }},
+    {"gf_queue_open", "options->journal_durability is 2",
+     [](World& w) {
+       w.queue_options.journal = "/nowhere/x";
+       w.queue_options.journal_durability = 2;
+       return gf_queue_open(&w.queue_options, &w.out_queue);
+     },
+     GF_ERR_UNSUPPORTED},
     {"gf_queue_configure", "max_crashes is 1001",
      [](World& w) {
        w.queue_options.max_crashes = 1001;
