@@ -319,6 +319,36 @@ TEST_CASE("keys outlive the process for their scope") {
   CHECK(queue->enqueue(keyed(8, "time", KeyScope::for_time)).value().id == JobId{1, 7});
 }
 
+TEST_CASE("what ended first is forgotten first, after an opening too") {
+  const TemporaryFolder folder;
+  const auto path = folder / "journal";
+  TestClock clock;
+  {
+    auto queue = must_open(path, clock);
+    for (std::uint64_t number = 1; number <= 8; ++number) REQUIRE(queue->enqueue(job_of(number)).has_value());
+    for (const std::uint64_t number : {3, 1, 4, 2}) REQUIRE(queue->cancel(JobId{1, number}).has_value());
+    std::vector<Lease> leases;
+    for (int count = 0; count < 4; ++count) leases.push_back(must_take(*queue));
+    for (const std::size_t at : {2, 0, 3, 1}) {
+      REQUIRE(queue->fail(leases[at].key, {Status::internal, "no"}).has_value());
+    }
+  }
+  QueueOptions options;
+  options.kept_finished = 2;
+  options.max_dead = 2;
+  options.dead_overflow = DeadOverflow::expire_oldest;
+  auto queue = must_open(path, clock, options);
+  for (const std::uint64_t number : {3, 1}) CHECK(queue->get(JobId{1, number}).has_error());
+  for (const std::uint64_t number : {4, 2}) CHECK(queue->get(JobId{1, number}).has_value());
+  // Dead letters stay until one more comes.
+  CHECK(queue->statistics().value().dead == 4);
+  REQUIRE(queue->enqueue(job_of(9)).has_value());
+  REQUIRE(queue->fail(must_take(*queue).key, {Status::internal, "no"}).has_value());
+  for (const std::uint64_t number : {7, 5, 8}) CHECK(queue->get(JobId{1, number}).has_error());
+  for (const std::uint64_t number : {6, 9}) CHECK(queue->get(JobId{1, number}).value().state == JobState::dead);
+  check_sum(*queue);
+}
+
 TEST_CASE("one process has a journal, and the next is told which") {
   const TemporaryFolder folder;
   const auto path = folder / "journal";
