@@ -51,6 +51,64 @@ std::vector<std::string> tags_of(std::string_view blob) {
   return tags;
 }
 
+/// Highest byte first, as the scripts' struct.unpack reads it.
+void append_integer(std::string& out, std::uint64_t value, int bytes) {
+  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) out += static_cast<char>((value >> shift) & 0xff);
+}
+
+/// A new record from its start time on (redis_scripts.cpp has the layout): what is before is the server's.
+std::string fresh_record(const NewJob& job, std::string_view nonce) {
+  std::string fixed;
+  const auto tags = tags_blob(job.tags);
+  for (const std::string_view text : {std::string_view(job.user), std::string_view(job.content_type),
+                                      std::string_view(tags), std::string_view(job.idempotency.key)}) {
+    append_integer(fixed, text.size(), 4);
+    fixed += text;
+  }
+  append_integer(fixed, job.retry.max_attempts, 8);
+  append_integer(fixed, static_cast<std::uint64_t>(job.retry.base_us), 8);
+  append_integer(fixed, static_cast<std::uint64_t>(job.retry.cap_us), 8);
+  // Started, ended, token, failures.
+  constexpr std::string_view zeros = "00000000000000000000000000000000000000000000000000000000";
+  static_assert(zeros.size() == 16 + 16 + 16 + 8);
+  return fmt::format("{}{:010}{}{:07}0000{}", zeros, job.payload.size(), nonce, fixed.size(), fixed);
+}
+
+/// What a lease says of a record that is running. False for one that is none.
+bool read_record(std::string_view record, Lease& lease) {
+  constexpr std::size_t head = 145;
+  bool fine = record.size() >= head;
+  // Places as in redis_scripts.cpp, which counts from 1.
+  const auto number_at = [&](std::size_t place, std::size_t digits) {
+    std::uint64_t value = 0;
+    const auto* begin = record.data() + place - 1;
+    const auto [end, error] = std::from_chars(begin, begin + digits, value);
+    fine = fine && error == std::errc() && end == begin + digits;
+    return value;
+  };
+  if (!fine) return false;
+  const auto lane = number_at(2, 1);
+  lease.key.fencing_token = number_at(85, 16);
+  lease.attempt = static_cast<std::uint32_t>(number_at(101, 8)) + 1;
+  lease.enqueued_us = static_cast<std::int64_t>(number_at(37, 16));
+  auto rest = record.substr(head);
+  const auto next = [&]() -> std::string_view {
+    std::size_t size = 0;
+    for (std::size_t at = 0; at < 4 && at < rest.size(); ++at) size = size << 8 | static_cast<unsigned char>(rest[at]);
+    fine = fine && rest.size() >= 4 && size <= rest.size() - 4;
+    if (!fine) return {};
+    const auto text = rest.substr(4, size);
+    rest.remove_prefix(4 + size);
+    return text;
+  };
+  lease.user = next();
+  lease.content_type = next();
+  lease.tags = tags_of(next());
+  if (!fine || lane >= lane_count) return false;
+  lease.priority = static_cast<Priority>(lane);
+  return true;
+}
+
 /// `front`, and the filter behind it.
 std::vector<std::string> filter_arguments(std::vector<std::string> front, const JobFilter& filter) {
   front.push_back(number(std::uint64_t{static_cast<std::uint32_t>(filter.state)}));
@@ -144,6 +202,7 @@ struct RedisQueue::Setup {
     }
   }
   const QueueOptions options;
+  const bool has_plain = has_plain_scripts(options);
   std::deque<redis::Script> scripts;  // A deque, as they cannot be moved.
 };
 
@@ -249,7 +308,9 @@ Result<Reply> RedisQueue::run_after_sweep(Setup& setup, RedisScript script, std:
 Result<Reply> RedisQueue::run(Setup& setup, RedisScript script, std::vector<std::string> arguments, Repeat repeat) {
   redis::ScriptCall call;
   call.script = &setup.scripts[static_cast<std::size_t>(script)];
-  call.keys.assign(keys_.begin(), keys_.end());
+  const auto keys = keys_of(script);
+  call.keys.reserve(keys.size());
+  for (const auto key : keys) call.keys.push_back(keys_[static_cast<std::size_t>(key)]);
   call.arguments = std::move(arguments);
   return client_->run(call, repeat);
 }
@@ -263,48 +324,19 @@ std::vector<Result<Enqueued>> RedisQueue::enqueue_many(std::vector<NewJob> jobs)
   // A script touches at most a thousand jobs, and no more than some megabytes.
   constexpr std::size_t most_jobs = 500;
   constexpr std::size_t most_bytes = 4 << 20;
-  std::vector<std::string> arguments;
-  std::vector<std::size_t> places;  // In answers, of those that are in arguments.
+  std::vector<std::string> nonces(jobs.size());
+  std::vector<std::size_t> places;  // In jobs and answers, of those that go together.
   std::size_t bytes = 0;
+  bool plain = true;
   const auto send = [&] {
     if (places.empty()) return;
-    arguments[0] = number(std::uint64_t{places.size()});
-    auto reply = run_after_sweep(*of, RedisScript::enqueue, std::move(arguments));
-    arguments.clear();
-    bytes = 0;
-    for (std::size_t at = 0; at < places.size(); ++at) {
-      auto& answer = answers[places[at]];
-      if (!reply) {
-        answer = reply.error();
-        continue;
-      }
-      if (reply.value().items.size() != places.size() + 1 || reply.value().items[at].items.empty()) {
-        answer = strange("enqueue");
-        continue;
-      }
-      const auto& told = reply.value().items[at].items;
-      const auto& word = told[0].text;
-      if (word == "full") {
-        answer = Error{Status::queue_full, told.at(1).text, {}};
-        continue;
-      }
-      auto id = parse_job_id(told.at(1).text);
-      if (!id) {
-        answer = strange("enqueue");
-      } else if (word == "ok") {
-        answer = Enqueued{id.value(), told.at(2).number() != 0, state_of(told.at(3))};
-      } else if (word == "held") {
-        answer = Error{
-            Status::already_exists,
-            fmt::format("the key is held by job {}, which is {}", to_text(id.value()), name_of(state_of(told.at(3)))),
-            {}};
-      } else {
-        answer = Error{Status::already_exists, fmt::format("job {} is in the queue already", to_text(id.value())), {}};
-      }
-    }
-    if (reply && !reply.value().items.empty()) log_expired(reply.value().items.back());
+    if (plain) enqueue_plain(*of, jobs, nonces, places, answers);
+    if (!places.empty()) enqueue_fully(*of, jobs, nonces, places, answers);
     places.clear();
+    bytes = 0;
+    plain = of->has_plain;
   };
+  plain = of->has_plain;
   for (auto& job : jobs) {
     auto fine = check(job, of->options);
     if (closed_) {
@@ -319,12 +351,63 @@ std::vector<Result<Enqueued>> RedisQueue::enqueue_many(std::vector<NewJob> jobs)
       continue;
     }
     if (places.size() >= most_jobs || bytes + job.payload.size() > most_bytes) send();
-    if (arguments.empty()) arguments.emplace_back();
     // The id is made here, so that a repeat of what was lost is the same job.
     if (job.id.is_nil()) job.id = ids_.make(system_clock().unix_us(), random_bits());
     bytes += job.payload.size();
+    plain = plain && job.idempotency.key.empty() && job.delay_us == 0 && !job.deadline_us;
+    places.push_back(answers.size());
+    nonces[answers.size()] = nonce();
+    answers.emplace_back(strange("enqueue"));
+  }
+  send();
+  return answers;
+}
+
+void RedisQueue::enqueue_plain(Setup& of, std::vector<NewJob>& jobs, const std::vector<std::string>& nonces,
+                               std::vector<std::size_t>& places, std::vector<Result<Enqueued>>& answers) {
+  std::vector<std::string> arguments;
+  arguments.reserve(1 + 4 * places.size());
+  arguments.push_back(number(std::uint64_t{places.size()}));
+  for (const auto place : places) {
+    auto& job = jobs[place];
     arguments.push_back(to_text(job.id));
-    arguments.push_back(nonce());
+    arguments.push_back(fmt::format("{}{}", static_cast<std::uint32_t>(job.priority), job.user));
+    auto record = fresh_record(job, nonces[place]);
+    arguments.push_back(job.payload);
+    arguments.push_back(std::move(record));
+  }
+  auto reply = run(of, RedisScript::plain_enqueue, std::move(arguments), Repeat::safe);
+  if (!reply) {
+    for (const auto place : places) answers[place] = reply.error();
+    places.clear();
+    return;
+  }
+  const auto& told = reply.value().items;
+  if (!told.empty() && told[0].text == "again") return;
+  std::vector<std::size_t> again;
+  if (told.empty() || told[0].text != "ok") {
+    places.clear();  // Their answers say already that this is strange.
+    return;
+  }
+  for (const auto place : places) answers[place] = Enqueued{jobs[place].id, false, JobState::waiting};
+  for (std::size_t at = 1; at < told.size(); ++at) {
+    const auto job = told[at].number();
+    if (job < 1 || static_cast<std::size_t>(job) > places.size()) continue;
+    again.push_back(places[static_cast<std::size_t>(job) - 1]);
+  }
+  for (const auto place : again) answers[place] = strange("enqueue");
+  places = std::move(again);
+}
+
+void RedisQueue::enqueue_fully(Setup& of, std::vector<NewJob>& jobs, const std::vector<std::string>& nonces,
+                               const std::vector<std::size_t>& places, std::vector<Result<Enqueued>>& answers) {
+  std::vector<std::string> arguments;
+  arguments.reserve(2 + 16 * places.size());
+  arguments.push_back(number(std::uint64_t{places.size()}));
+  for (const auto place : places) {
+    auto& job = jobs[place];
+    arguments.push_back(to_text(job.id));
+    arguments.push_back(nonces[place]);
     arguments.push_back(number(std::uint64_t{static_cast<std::uint32_t>(job.priority)}));
     arguments.push_back(std::move(job.user));
     arguments.push_back(std::move(job.payload));
@@ -339,11 +422,39 @@ std::vector<Result<Enqueued>> RedisQueue::enqueue_many(std::vector<NewJob> jobs)
     arguments.push_back(number(std::uint64_t{job.retry.max_attempts}));
     arguments.push_back(number(job.retry.base_us));
     arguments.push_back(number(job.retry.cap_us));
-    places.push_back(answers.size());
-    answers.emplace_back(strange("enqueue"));
   }
-  send();
-  return answers;
+  auto reply = run_after_sweep(of, RedisScript::enqueue, std::move(arguments));
+  for (std::size_t at = 0; at < places.size(); ++at) {
+    auto& answer = answers[places[at]];
+    if (!reply) {
+      answer = reply.error();
+      continue;
+    }
+    if (reply.value().items.size() != places.size() + 1 || reply.value().items[at].items.empty()) {
+      answer = strange("enqueue");
+      continue;
+    }
+    const auto& told = reply.value().items[at].items;
+    const auto& word = told[0].text;
+    if (word == "full") {
+      answer = Error{Status::queue_full, told.at(1).text, {}};
+      continue;
+    }
+    auto id = parse_job_id(told.at(1).text);
+    if (!id) {
+      answer = strange("enqueue");
+    } else if (word == "ok") {
+      answer = Enqueued{id.value(), told.at(2).number() != 0, state_of(told.at(3))};
+    } else if (word == "held") {
+      answer = Error{
+          Status::already_exists,
+          fmt::format("the key is held by job {}, which is {}", to_text(id.value()), name_of(state_of(told.at(3)))),
+          {}};
+    } else {
+      answer = Error{Status::already_exists, fmt::format("job {} is in the queue already", to_text(id.value())), {}};
+    }
+  }
+  if (reply && !reply.value().items.empty()) log_expired(reply.value().items.back());
 }
 
 Result<Enqueued> RedisQueue::enqueue(NewJob job, std::int64_t timeout_us) {
@@ -380,33 +491,37 @@ Result<std::vector<Lease>> RedisQueue::reserve(const ReserveRequest& request) {
     if (closed_) return queue_is_closed();
     const auto of = setup();
     const auto lease_us = request.lease_us == 0 ? of->options.lease_us : request.lease_us;
-    auto reply = run(*of, RedisScript::reserve,
-                     {number(std::uint64_t{request.count}), number(lease_us), request.worker}, Repeat::no);
+    Result<Reply> reply = strange("reserve");
+    bool plain = of->has_plain;
+    if (plain) {
+      reply = run(*of, RedisScript::plain_reserve,
+                  {number(std::uint64_t{request.count}), number(lease_us), request.worker,
+                   fmt::format("{:04}", request.worker.size())},
+                  Repeat::no);
+      plain = !reply || reply.value().items.size() != 1;
+    }
+    if (!plain) {
+      reply = run(*of, RedisScript::reserve, {number(std::uint64_t{request.count}), number(lease_us), request.worker},
+                  Repeat::no);
+    }
     if (!reply) {
       // The client has tried for its own time already, with its pauses. A worker goes on trying.
       if (!may_come_back(reply.error().status) || over()) return std::move(reply).as_failure();
       continue;
     }
-    if (reply.value().items.size() != 5) return strange("reserve");
+    if (reply.value().items.size() != 6) return strange("reserve");
     last_take_us_.store(redis::Connection::now_us(), std::memory_order_relaxed);
-    const auto& told = reply.value().items;
-    log_expired(told[4]);
+    auto& told = reply.value().items;
+    log_expired(told[5]);
     std::vector<Lease> leases;
-    leases.reserve(told[3].items.size());
-    for (const auto& item : told[3].items) {
-      if (item.items.size() != 10) return strange("reserve");
-      const auto& field = item.items;
+    leases.reserve(told[3].items.size() / 3);
+    auto& fields = told[3].items;
+    for (std::size_t at = 0; at + 3 <= fields.size(); at += 3) {
       Lease lease;
-      GF_TRY(lease.key.id, parse_job_id(field[0].text));
-      lease.key.fencing_token = static_cast<std::uint64_t>(field[1].number());
-      lease.priority = priority_of(field[2]);
-      lease.user = field[3].text;
-      lease.payload = field[4].text;
-      lease.content_type = field[5].text;
-      lease.tags = tags_of(field[6].text);
-      lease.attempt = static_cast<std::uint32_t>(field[7].number()) + 1;
-      lease.enqueued_us = field[8].number();
-      lease.expires_at_us = field[9].number();
+      GF_TRY(lease.key.id, parse_job_id(fields[at].text));
+      if (!read_record(fields[at + 1].text, lease)) return strange("reserve");
+      lease.payload = std::move(fields[at + 2].text);
+      lease.expires_at_us = told[4].number();
       leases.push_back(std::move(lease));
     }
     if (!leases.empty() || over()) return leases;
@@ -458,26 +573,16 @@ std::vector<Result<void>> RedisQueue::complete_many(std::vector<Completion> comp
   std::vector<Result<void>> answers;
   answers.reserve(completions.size());
   const auto of = setup();
-  std::vector<std::string> arguments;
+  const bool keeps = of->options.kept_finished != 0 && of->options.kept_finished_us != 0;
+  std::vector<std::string> nonces(completions.size());
   std::vector<std::size_t> places;
+  bool plain = of->has_plain;
   const auto send = [&] {
     if (places.empty()) return;
-    arguments[0] = number(std::uint64_t{places.size()});
-    auto reply = run_after_sweep(*of, RedisScript::complete, std::move(arguments));
-    arguments.clear();
-    for (std::size_t at = 0; at < places.size(); ++at) {
-      auto& answer = answers[places[at]];
-      if (!reply) {
-        answer = reply.error();
-      } else if (reply.value().items.size() != places.size()) {
-        answer = strange("complete");
-      } else if (reply.value().items[at].text == "ok") {
-        answer = success();
-      } else {
-        answer = lost(completions[places[at]].key);
-      }
-    }
+    if (plain) complete_plain(*of, completions, nonces, places, answers);
+    if (!places.empty()) complete_fully(*of, completions, nonces, places, answers);
     places.clear();
+    plain = of->has_plain;
   };
   for (auto& completion : completions) {
     const auto bytes = completion.result.reference.size() + completion.result.bytes.size();
@@ -489,17 +594,74 @@ std::vector<Result<void>> RedisQueue::complete_many(std::vector<Completion> comp
       continue;
     }
     if (places.size() >= 500) send();
-    if (arguments.empty()) arguments.emplace_back();
-    arguments.push_back(to_text(completion.key.id));
-    arguments.push_back(number(completion.key.fencing_token));
-    arguments.push_back(nonce());
-    arguments.push_back(std::move(completion.result.reference));
-    arguments.push_back(std::move(completion.result.bytes));
+    plain = plain && (bytes == 0 || !keeps);
     places.push_back(answers.size());
-    answers.emplace_back(success());
+    nonces[answers.size()] = nonce();
+    answers.emplace_back(strange("complete"));
   }
   send();
   return answers;
+}
+
+void RedisQueue::complete_plain(Setup& of, const std::vector<Completion>& completions,
+                                const std::vector<std::string>& nonces, std::vector<std::size_t>& places,
+                                std::vector<Result<void>>& answers) {
+  std::vector<std::string> arguments;
+  arguments.reserve(1 + 3 * places.size());
+  arguments.push_back(number(std::uint64_t{places.size()}));
+  for (const auto place : places) {
+    const auto& key = completions[place].key;
+    arguments.push_back(to_text(key.id));
+    arguments.push_back(fmt::format("{:016}", key.fencing_token));
+    arguments.push_back(nonces[place]);
+  }
+  const auto reply = run(of, RedisScript::plain_complete, std::move(arguments), Repeat::safe);
+  if (!reply) {
+    for (const auto place : places) answers[place] = reply.error();
+    places.clear();
+    return;
+  }
+  const auto& told = reply.value().items;
+  if (!told.empty() && told[0].text == "again") return;
+  std::vector<std::size_t> again;
+  if (!told.empty() && told[0].text == "ok") {
+    for (const auto place : places) answers[place] = success();
+    for (std::size_t at = 1; at < told.size(); ++at) {
+      const auto job = told[at].number();
+      if (job < 1 || static_cast<std::size_t>(job) > places.size()) continue;
+      again.push_back(places[static_cast<std::size_t>(job) - 1]);
+    }
+    for (const auto place : again) answers[place] = strange("complete");
+  }
+  places = std::move(again);
+}
+
+void RedisQueue::complete_fully(Setup& of, std::vector<Completion>& completions, const std::vector<std::string>& nonces,
+                                const std::vector<std::size_t>& places, std::vector<Result<void>>& answers) {
+  std::vector<std::string> arguments;
+  arguments.reserve(2 + 5 * places.size());
+  arguments.push_back(number(std::uint64_t{places.size()}));
+  for (const auto place : places) {
+    auto& completion = completions[place];
+    arguments.push_back(to_text(completion.key.id));
+    arguments.push_back(number(completion.key.fencing_token));
+    arguments.push_back(nonces[place]);
+    arguments.push_back(std::move(completion.result.reference));
+    arguments.push_back(std::move(completion.result.bytes));
+  }
+  const auto reply = run_after_sweep(of, RedisScript::complete, std::move(arguments));
+  for (std::size_t at = 0; at < places.size(); ++at) {
+    auto& answer = answers[places[at]];
+    if (!reply) {
+      answer = reply.error();
+    } else if (reply.value().items.size() != places.size()) {
+      answer = strange("complete");
+    } else if (reply.value().items[at].text == "ok") {
+      answer = success();
+    } else {
+      answer = lost(completions[places[at]].key);
+    }
+  }
 }
 
 Result<void> RedisQueue::complete(const LeaseKey& key, JobResult result) {

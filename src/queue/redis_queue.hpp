@@ -87,6 +87,16 @@ class RedisQueue final : public Queue {
   Result<redis::Reply> run(Setup& setup, RedisScript script, std::vector<std::string> arguments, redis::Repeat repeat);
   /// For scripts that do not sweep by themselves, and say so instead where something is due.
   Result<redis::Reply> run_after_sweep(Setup& setup, RedisScript script, std::vector<std::string> arguments);
+  // Each with one script for the jobs or completions at `places`. A plain one leaves in `places` what is to be done
+  // fully: it did nothing with that.
+  void enqueue_plain(Setup& of, std::vector<NewJob>& jobs, const std::vector<std::string>& nonces,
+                     std::vector<std::size_t>& places, std::vector<Result<Enqueued>>& answers);
+  void enqueue_fully(Setup& of, std::vector<NewJob>& jobs, const std::vector<std::string>& nonces,
+                     const std::vector<std::size_t>& places, std::vector<Result<Enqueued>>& answers);
+  void complete_plain(Setup& of, const std::vector<Completion>& completions, const std::vector<std::string>& nonces,
+                      std::vector<std::size_t>& places, std::vector<Result<void>>& answers);
+  void complete_fully(Setup& of, std::vector<Completion>& completions, const std::vector<std::string>& nonces,
+                      const std::vector<std::size_t>& places, std::vector<Result<void>>& answers);
   /// Looks at the server, and makes the scripts for it.
   Result<void> check_server();
   std::string nonce() const;

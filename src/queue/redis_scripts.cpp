@@ -2,18 +2,40 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
+#include <utility>
 #include <vector>
 
 namespace gf::queue {
 namespace {
 
-// Numbers that become text go through %.0f: Lua's own conversion has 14 digits, and a time in microseconds has 16.
+struct KeyName {
+  std::string_view end;    // Of the key, behind the hash tag.
+  std::string_view local;  // In the scripts.
+};
+constexpr std::array<KeyName, redis_key_count> key_names = {
+    {{"meta", "META"},     {"job", "JOB"},       {"body", "BODY"},           {"fifo", "FIFO"},
+     {"ring", "RING"},     {"age", "AGE"},       {"parked_age", "PAGE"},     {"delayed", "DELAYED"},
+     {"leases", "LEASES"}, {"active", "ACTIVE"}, {"deadlines", "DEADLINES"}, {"finished", "FINISHED"},
+     {"dead", "DEAD"},     {"keys", "KEYH"},     {"key_expiry", "KEYX"},     {"users", "USERS"},
+     {"parked", "PARKED"}, {"rate", "RATE"},     {"wake", "WAKE"},           {"events", "EVENTS"}}};
+
+// Numbers that become text go through %d: Lua's own conversion has 14 digits, and a time in microseconds has 16; %.0f
+// takes five times as long. O.NAME is replaced by the option's number before the script is sent.
+//
+// A record is text of fixed places, so that the plain scripts below change it without taking it apart:
+//   1 state, 2 lane, 3 cancel requested, 4 'p' (no deadline, no idempotency key) or 'x', 5 sequence, 21 available,
+//   37 enqueued, 53 started, 69 ended, 85 token (16 digits each), 101 failures (8), 109 bytes of the payload (10),
+//   119 nonce (16), 135 bytes of what is fixed (7), 142 bytes of the worker's name (4),
+//   146 what is fixed from the enqueue on: user, content type, tags, key (4 bytes of size before each, the highest
+//       first), attempts, base, cap (8 bytes each); the worker; and where any of it is not as in a new job, as
+//       MessagePack: deadline, crashes, progress (3), status, message, history, result (2).
 // Writes come after all checks, so that a refusal, or a server that is out of memory, leaves nothing half done.
-constexpr std::string_view prelude = R"lua(
-local META,JOB,BODY,FIFO,RING,AGE,PAGE,DELAYED,LEASES,ACTIVE,DEADLINES,FINISHED,DEAD,KEYH,KEYX,USERS,PARKED,RATE,WAKE,EVENTS = unpack(KEYS)
+constexpr std::string_view full_prelude = R"lua(
 local call = redis.call
 -- Fields of a record.
-local STATE,LANE,USER,ENQ,AVAIL,DEADLINE,STARTED,ENDED,TOKEN,FAILURES,CRASHES,MAXATT,BASE,CAP,CANCEL,WORKER,SEQ,PLEN,KEY,CTYPE,TAGS,PDONE,PTOTAL,PNOTE,ESTATUS,EMSG,HISTORY,RREF,RBYTES,NONCE = 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30
+local STATE,LANE,USER,ENQ,AVAIL,DEADLINE,STARTED,ENDED,TOKEN,FAILURES,CRASHES,MAXATT,BASE,CAP,CANCEL,WORKER,SEQ,PLEN,KEY,CTYPE,TAGS,PDONE,PTOTAL,PNOTE,ESTATUS,EMSG,HISTORY,RREF,RBYTES,NONCE,FIXED = 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
 local S_DELAYED,S_WAITING,S_RUNNING,S_DONE,S_CANCELLED,S_EXPIRED,S_DEAD = 0,1,2,3,4,5,6
 local E_ACCEPTED,E_STARTED,E_RETRIED,E_RELEASED,E_RECOVERED,E_DONE,E_CANCELLED,E_EXPIRED,E_DEAD,E_REQUEUED,E_REMOVED = 0,1,2,3,4,5,6,7,8,9,10
 local P44, P50, P51 = 17592186044416, 1125899906842624, 2251799813685248
@@ -25,18 +47,43 @@ local due_was, seq_was, turn_was = due, seq, turn
 -- A script that ends or takes many jobs, and does nothing else with them, does so to all in one call, when it is done.
 local later
 
-local function text(n) return string.format('%.0f', n) end
+local function text(n) return string.format('%d', n) end
 local function bump(field, n) inc[field] = (inc[field] or 0) + n end
 local function at(time) if time < due then due = time end end
+local function unpack_record(r)
+  if not string.find(string.sub(r, 1, 118), '^[0-6][0-2][01][px]' .. string.rep('%d', 114) .. '$') then return nil end
+  local function n(from, to) return tonumber(string.sub(r, from, to)) end
+  local worker = 146 + n(135, 141)
+  local more = worker + n(142, 145)
+  if #r < more - 1 then return nil end
+  local user, ctype, tags, key, maxatt, base, cap = struct.unpack('>I4c0I4c0I4c0I4c0I8I8I8', r, 146)
+  local m = {0, 0, 0, 0, '', 0, '', {}, '', ''}
+  if #r >= more then m = cmsgpack.unpack(string.sub(r, more)) end
+  if #m ~= 10 then return nil end
+  return {n(1, 1), n(2, 2), user, n(37, 52), n(21, 36), m[1], n(53, 68), n(69, 84), n(85, 100), n(101, 108), m[2], maxatt, base, cap,
+    n(3, 3), string.sub(r, worker, more - 1), n(5, 20), n(109, 118), key, ctype, tags, m[3], m[4], m[5], m[6], m[7], m[8], m[9], m[10],
+    string.sub(r, 119, 134), string.sub(r, 146, worker - 1)}
+end
+local function pack_record(j)
+  local fixed = j[FIXED] or struct.pack('>I4c0I4c0I4c0I4c0I8I8I8', #j[USER], j[USER], #j[CTYPE], j[CTYPE], #j[TAGS], j[TAGS],
+    #j[KEY], j[KEY], j[MAXATT], j[BASE], j[CAP])
+  local more = ''
+  if j[DEADLINE] ~= 0 or j[CRASHES] ~= 0 or j[PDONE] ~= 0 or j[PTOTAL] ~= 0 or j[PNOTE] ~= '' or j[ESTATUS] ~= 0 or
+     j[EMSG] ~= '' or #j[HISTORY] > 0 or j[RREF] ~= '' or j[RBYTES] ~= '' then
+    more = cmsgpack.pack({j[DEADLINE], j[CRASHES], j[PDONE], j[PTOTAL], j[PNOTE], j[ESTATUS], j[EMSG], j[HISTORY], j[RREF], j[RBYTES]})
+  end
+  return string.format('%d%d%d%s%016d%016d%016d%016d%016d%016d%08d%010d%s%07d%04d', j[STATE], j[LANE], j[CANCEL],
+    j[DEADLINE] == 0 and j[KEY] == '' and 'p' or 'x', j[SEQ], j[AVAIL], j[ENQ], j[STARTED], j[ENDED], j[TOKEN], j[FAILURES],
+    j[PLEN], j[NONCE], #fixed, #j[WORKER]) .. fixed .. j[WORKER] .. more
+end
 local function load(id)
   if gone[id] then return nil end
-  local packed = call('HGET', JOB, id)
-  if not packed then return nil end
-  local ok, j = pcall(cmsgpack.unpack, packed)
-  if not ok or type(j) ~= 'table' or #j < NONCE or type(j[STATE]) ~= 'number' then return nil end
-  return j
+  local r = call('HGET', JOB, id)
+  if not r then return nil end
+  local ok, j = pcall(unpack_record, r)
+  return ok and j or nil
 end
-local function save(id, j) call('HSET', JOB, id, cmsgpack.pack(j)) end
+local function save(id, j) call('HSET', JOB, id, pack_record(j)) end
 local function emit(kind, id, j, status)
   if O.events > 0 then events[#events + 1] = kind .. ' ' .. id .. ' ' .. text(j[TOKEN]) .. ' ' .. status .. ' ' .. text(T) end
 end
@@ -45,12 +92,12 @@ local function flush()
   for field, n in pairs(inc) do if n ~= 0 then fields[#fields + 1] = field end end
   if #fields > 0 then
     for i, value in ipairs(call('HMGET', META, unpack(fields))) do
-      set[#set + 1] = fields[i]; set[#set + 1] = tonumber(value or '0') + inc[fields[i]]
+      set[#set + 1] = fields[i]; set[#set + 1] = text(tonumber(value or '0') + inc[fields[i]])
     end
   end
-  if due ~= due_was then set[#set + 1] = 'due'; set[#set + 1] = due end
-  if seq ~= seq_was then set[#set + 1] = 'seq'; set[#set + 1] = seq end
-  if turn ~= turn_was then set[#set + 1] = 'turn'; set[#set + 1] = turn end
+  if due ~= due_was then set[#set + 1] = 'due'; set[#set + 1] = text(due) end
+  if seq ~= seq_was then set[#set + 1] = 'seq'; set[#set + 1] = text(seq) end
+  if turn ~= turn_was then set[#set + 1] = 'turn'; set[#set + 1] = text(turn) end
   if #set > 0 then call('HSET', META, unpack(set)) end
   inc = {}; due_was = due; seq_was = seq; turn_was = turn
   for user, n in pairs(users_inc) do
@@ -72,9 +119,8 @@ local function bucket(us)
   if us < 0 then us = 0 end
   if us > 1099511627776 then us = 1099511627776 end
   if us < 8 then return us end
-  local e, v = 3, us
-  while v >= 16 do v = math.floor(v / 2); e = e + 1 end
-  return 8 * (e - 2) + v % 8
+  local m, e = math.frexp(us)
+  return 8 * (e - 4) + math.floor(m * 16)
 end
 local function observe(what, us)
   us = math.max(us, 0)
@@ -85,7 +131,7 @@ end
 -- Lanes.
 local function age_score(lane, since) return lane * P51 + (since - P50) end
 local function line(lane, user) return lane .. user .. '\0' end
-local function member_of(id, j) return line(j[LANE], j[USER]) .. string.format('%016.0f%016.0f', j[SEQ], j[AVAIL]) .. id end
+local function member_of(id, j) return line(j[LANE], j[USER]) .. string.format('%016d%016d', j[SEQ], j[AVAIL]) .. id end
 local function head_of(lane, user)
   local prefix = line(lane, user)
   return call('ZRANGEBYLEX', FIFO, '[' .. prefix, '(' .. lane .. user .. '\1', 'LIMIT', 0, 1)[1]
@@ -379,7 +425,7 @@ local function choose()
     local best, user
     for lane = 0, 2 do
       local lu = first_in(lane)
-      if lu and (not best or credits[lane] + O.weights[lane + 1] > credits[best] + O.weights[best + 1]) then
+      if lu and (not best or credits[lane] + O_weights[lane + 1] > credits[best] + O_weights[best + 1]) then
         best, user = lane, string.sub(lu, 2)
       end
     end
@@ -393,7 +439,7 @@ local function choose()
     local oldest_due = T
     local strict = lane
     for other = strict + 1, 2 do
-      local bound = O.bounds[other + 1]
+      local bound = O_bounds[other + 1]
       if bound > 0 and not young[other] then
         local oldest = call('ZRANGEBYSCORE', AGE, other * P51, '(' .. text((other + 1) * P51), 'WITHSCORES', 'LIMIT', 0, 1)
         if not oldest[1] then
@@ -436,8 +482,8 @@ local function take(lease, worker)
           local total = 0
           for other = 0, 2 do
             if first_in(other) then
-              credits[other] = credits[other] + O.weights[other + 1]
-              total = total + O.weights[other + 1]
+              credits[other] = credits[other] + O_weights[other + 1]
+              total = total + O_weights[other + 1]
             end
           end
           credits[lane] = credits[lane] - total
@@ -469,13 +515,13 @@ local function take(lease, worker)
           if j[TOKEN] == 1 then let_key_go(id, j, true) end
           local n = #later.ids
           later.ids[n + 1] = id
-          later.records[2 * n + 1] = id; later.records[2 * n + 2] = cmsgpack.pack(j)
+          later.records[2 * n + 1] = id; later.records[2 * n + 2] = pack_record(j)
           later.leases[2 * n + 1] = T + lease; later.leases[2 * n + 2] = id
           later.active[2 * n + 1] = T; later.active[2 * n + 2] = id
           at(T + lease)
           bump('run', 1); bump('taken', 1); observe('W', T - j[AVAIL])
           emit(E_STARTED, id, j, 0)
-          return id, j
+          return true
         end
       end
     end
@@ -562,10 +608,10 @@ constexpr std::string_view open_script = R"lua(
 local version = call('HGET', META, 'schema')
 if not version then
   if call('TYPE', META).ok ~= 'none' and call('HLEN', META) > 0 then return {'foreign', call('TYPE', META).ok} end
-  call('HSET', META, 'schema', SCHEMA)
+  call('HSET', META, 'schema', O.schema)
   return {'ok'}
 end
-if tonumber(version) == SCHEMA then return {'ok'} end
+if tonumber(version) == O.schema then return {'ok'} end
 return {'version', version}
 )lua";
 
@@ -579,18 +625,18 @@ local dead_count
 local function count(i, field) return tonumber(counts[i] or '0') + (inc[field] or 0) end
 local function lack(lane, bytes)
   local n, b = count(lane + 1, 'n' .. lane), count(lane + 4, 'b' .. lane)
-  local of = O.lane_depth[lane + 1]
+  local of = O_lane_depth[lane + 1]
   local name = 'the lane ' .. ({'high', 'normal', 'low'})[lane + 1]
   if of[1] > 0 and n >= of[1] then return name .. ' has ' .. text(n) .. ' jobs of at most ' .. text(of[1]), false end
   if of[2] > 0 and b + bytes > of[2] then return name .. ' has ' .. text(b) .. ' bytes of at most ' .. text(of[2]), false end
   n = count(1, 'n0') + count(2, 'n1') + count(3, 'n2')
   b = count(4, 'b0') + count(5, 'b1') + count(6, 'b2')
-  local limit = O.depth[1]
+  local limit = O.depth_jobs
   if limit > 0 then
     if lane > 0 then limit = math.max(limit - O.reserved_high, 0) end
     if n >= limit then return 'the queue has ' .. text(n) .. ' jobs of at most ' .. text(limit), true end
   end
-  if O.depth[2] > 0 and b + bytes > O.depth[2] then return 'the queue has ' .. text(b) .. ' bytes of at most ' .. text(O.depth[2]), true end
+  if O.depth_bytes > 0 and b + bytes > O.depth_bytes then return 'the queue has ' .. text(b) .. ' bytes of at most ' .. text(O.depth_bytes), true end
   return nil
 end
 local function make_room(lane, bytes)
@@ -694,13 +740,13 @@ if state[1] ~= '1' then
   local lease = tonumber(ARGV[2])
   later = {ids = {}, records = {}, leases = {}, active = {}}
   for _ = 1, tonumber(ARGV[1]) do
-    local id, j = take(lease, ARGV[3])
-    if not id then break end
-    leases[#leases + 1] = {id, j[TOKEN], j[LANE], j[USER], '', j[CTYPE], j[TAGS], j[FAILURES], j[ENQ], T + lease}
+    if not take(lease, ARGV[3]) then break end
   end
-  if #leases > 0 then
+  if #later.ids > 0 then
     call('HSET', JOB, unpack(later.records)); call('ZADD', LEASES, unpack(later.leases)); call('ZADD', ACTIVE, unpack(later.active))
-    for i, body in ipairs(call('HMGET', BODY, unpack(later.ids))) do leases[i][5] = body or '' end
+    for i, body in ipairs(call('HMGET', BODY, unpack(later.ids))) do
+      leases[3 * i - 2] = later.ids[i]; leases[3 * i - 1] = later.records[2 * i]; leases[3 * i] = body or ''
+    end
     if O.weighted == 1 then
       call('HSET', META, 'c0', credits[0], 'c1', credits[1], 'c2', credits[2])
     elseif aged ~= last_aged then
@@ -711,7 +757,7 @@ if state[1] ~= '1' then
 end
 local soonest = #leases == 0 and next_due() or 0
 flush()
-return {T, soonest, more and 1 or 0, leases, expired_letters}
+return {T, soonest, more and 1 or 0, leases, tonumber(ARGV[2]) + T, expired_letters}
 )lua";
 
 // id, token, lease.
@@ -1003,10 +1049,283 @@ flush()
 return {(more or over == 500) and 1 or 0}
 )lua";
 
+// The plain scripts do what the ones above do, for jobs without delay, deadline or key in a queue without limits of
+// users, where nothing is due. They know no functions and the fewest keys, read first, and where anything is out of the
+// ordinary they leave it alone and say so ("again"): the caller then runs the full script.
+
+constexpr std::string_view plain_prelude = R"lua(
+local call = redis.call
+local function n(value) return tonumber(value or '0') end
+local function text(value) return string.format('%d', value) end
+local T16 = string.format('%016d', T)
+local set, events, histogram = {}, {}, {}
+local function emit(kind, id, token, status)
+  if O.events > 0 then events[#events + 1] = kind .. ' ' .. id .. ' ' .. token .. ' ' .. status .. ' ' .. text(T) end
+end
+local function store(field, value) set[#set + 1] = field; set[#set + 1] = text(value) end
+local function finish(last)
+  if #events > 0 then
+    last = n(last)
+    store('ev', last + #events)
+    for i, e in ipairs(events) do call('XADD', EVENTS, 'MAXLEN', '~', 'O.events', text(last + i) .. '-1', 'e', e) end
+  end
+  call('HSET', META, unpack(set))
+end
+local function observe(what, us)
+  if us < 0 then us = 0 elseif us > 1099511627776 then us = 1099511627776 end
+  if us >= 8 then
+    local m, e = math.frexp(us)
+    us = 8 * (e - 4) + math.floor(m * 16)
+  end
+  local field = what .. us
+  histogram[field] = (histogram[field] or 0) + 1
+end
+)lua";
+
+// jobs, then for each: id, lane and user, payload, the record from its start time on.
+constexpr std::string_view plain_enqueue_script = R"lua(
+local m = call('HMGET', META, 'due', 'seq', 'turn', 'accepted', 'n0', 'n1', 'n2', 'b0', 'b1', 'b2', 'db', 'ev')
+if T >= n(m[1]) then return {'again'} end
+local jobs, seq, turn = tonumber(ARGV[1]), n(m[2]), n(m[3])
+if O.bounded == 1 then
+  if O.dead_expire == 0 then
+    if O.max_dead > 0 and call('ZCARD', DEAD) >= O.max_dead then return {'again'} end
+    if O.max_dead_bytes > 0 and n(m[11]) >= O.max_dead_bytes then return {'again'} end
+  end
+  -- All of them have to fit, each in its lane and all together; who is refused, the full script says.
+  local count, bytes, reserved = {0, 0, 0}, {0, 0, 0}, 0
+  for place = 3, 4 * jobs, 4 do
+    local lane = string.byte(ARGV[place]) - 47
+    if lane > 1 then reserved = O.reserved_high end
+    count[lane] = count[lane] + 1
+    bytes[lane] = bytes[lane] + #ARGV[place + 1]
+  end
+  local all, all_bytes = 0, 0
+  for lane = 1, 3 do
+    local limit = O_lane_depth[lane]
+    local sum, sum_bytes = n(m[4 + lane]) + count[lane], n(m[7 + lane]) + bytes[lane]
+    if count[lane] > 0 and (limit[1] > 0 and sum > limit[1] or limit[2] > 0 and sum_bytes > limit[2]) then return {'again'} end
+    all = all + sum; all_bytes = all_bytes + sum_bytes
+  end
+  if O.depth_jobs > 0 and all > O.depth_jobs - reserved then return {'again'} end
+  if O.depth_bytes > 0 and all_bytes > O.depth_bytes then return {'again'} end
+end
+local again, fifo, bodies, lines, count, bytes, first_turn = {'ok'}, {}, {}, {}, {}, {}, turn
+local seq_was = seq
+for job = 1, jobs do
+  local place = 4 * job - 2
+  local id, lu, payload = ARGV[place], ARGV[place + 1], ARGV[place + 2]
+  local at = string.format('%016d', seq + 1) .. T16
+  local lane = string.sub(lu, 1, 1)
+  if call('HSETNX', JOB, id, '1' .. lane .. '0p' .. at .. T16 .. ARGV[place + 3]) == 0 then
+    again[#again + 1] = job
+  else
+    seq = seq + 1
+    local f = #fifo
+    fifo[f + 1] = '0'; fifo[f + 2] = lu .. '\0' .. at .. id
+    if payload ~= '' then bodies[#bodies + 1] = id; bodies[#bodies + 1] = payload end
+    if not lines[lu] then
+      lines[lu] = true
+      if call('ZADD', AGE, 'NX', text(n(lane) * 2251799813685248 + (T - 1125899906842624)), lu) == 1 then
+        turn = turn + 1
+        call('ZADD', RING, text(n(lane) * 17592186044416 + turn), lu)
+      end
+    end
+    count[lane] = (count[lane] or 0) + 1
+    bytes[lane] = (bytes[lane] or 0) + #payload
+    emit('0', id, '0', '0')
+  end
+end
+if seq == seq_was then return again end
+call('ZADD', FIFO, unpack(fifo))
+if #bodies > 0 then call('HSET', BODY, unpack(bodies)) end
+store('seq', seq); store('accepted', n(m[4]) + seq - seq_was)
+if turn ~= first_turn then store('turn', turn) end
+for lane, more in pairs(count) do
+  store('n' .. lane, n(m[5 + n(lane)]) + more)
+  if bytes[lane] > 0 then store('b' .. lane, n(m[8 + n(lane)]) + bytes[lane]) end
+end
+finish(m[12])
+if call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, '1') end
+return again
+)lua";
+
+// count, lease, worker, size of the worker's name.
+constexpr std::string_view plain_reserve_script = R"lua(
+local m = call('HMGET', META, 'due', 'turn', 'paused', 'aged', 'run', 'taken', 'Ws', 'n0', 'n1', 'n2', 'b0', 'b1', 'b2', 'ev')
+if T >= n(m[1]) or m[3] == '1' or m[4] == '1' then return {'again'} end
+local want, turn = tonumber(ARGV[1]), n(m[2])
+local turn_was, strict = turn, nil
+local ids, members, out_of, bytes = {}, {}, {}, {}
+local ages, turns, over, users = {}, {}, {}, {}
+for lane = 0, 2 do
+  local some = want > 0 and n(m[8 + lane]) > 0 and
+    call('ZRANGEBYSCORE', RING, text(lane * 17592186044416), '(' .. text((lane + 1) * 17592186044416), 'LIMIT', '0', text(want + 1)) or {}
+  if #some > 0 then
+    if not strict then
+      strict = lane
+      -- Of what waits now nothing gets older within a script.
+      for other = lane + 1, 2 do
+        local bound = O_bounds[other + 1]
+        if bound > 0 and n(m[8 + other]) > 0 then
+          local oldest = call('ZRANGEBYSCORE', AGE, text(other * 2251799813685248), '(' .. text((other + 1) * 2251799813685248),
+            'WITHSCORES', 'LIMIT', '0', '1')[2]
+          if oldest and tonumber(oldest) - other * 2251799813685248 + 1125899906842624 + bound < T then return {'again'} end
+        end
+      end
+    end
+    -- Each user's line is read as far as it may be needed, and one further, which is the next head.
+    local each = math.floor(want / #some) + 2
+    local lines, total = {}, #some
+    for i, lu in ipairs(some) do lines[i] = {lu = lu, at = 1, heads = {}, more = true, taken = 0} end
+    local function head_of(line)
+      if not line.heads[line.at] and line.more then
+        local found = call('ZRANGEBYLEX', FIFO, '[' .. line.lu .. '\0', '(' .. line.lu .. '\1', 'LIMIT', text(#line.heads), text(each))
+        line.more = #found == each
+        for _, member in ipairs(found) do line.heads[#line.heads + 1] = member end
+      end
+      return line.heads[line.at]
+    end
+    local i = 1
+    while want > 0 and lines[i] do
+      local line = lines[i]
+      local member = head_of(line)
+      if not member then return {'again'} end
+      ids[#ids + 1] = string.sub(member, -32); members[#members + 1] = member; out_of[#ids] = line.lu
+      line.at = line.at + 1; line.taken = line.taken + 1
+      want = want - 1
+      if head_of(line) then
+        if total > 1 then turn = turn + 1; line.turn = turn end
+        lines[#lines + 1] = line
+      end
+      i = i + 1
+    end
+    for at = 1, total do
+      local line = lines[at]
+      if line.taken > 0 then
+        local user = string.sub(line.lu, 2)
+        users[user] = (users[user] or 0) + line.taken
+        local head = head_of(line)
+        if head then
+          ages[#ages + 1] = text(lane * 2251799813685248 + (tonumber(string.sub(head, -48, -33)) - 1125899906842624)); ages[#ages + 1] = line.lu
+          if line.turn then turns[#turns + 1] = text(lane * 17592186044416 + line.turn); turns[#turns + 1] = line.lu end
+        else
+          over[#over + 1] = line.lu
+        end
+      end
+    end
+  end
+end
+if #ids == 0 then return {'again'} end
+local worker, till = ARGV[3], text(T + ARGV[2])
+local records, leases, active, out, waited = {}, {}, {}, {}, 0
+local taken, left_bytes = {[0] = 0, [1] = 0, [2] = 0}, {[0] = 0, [1] = 0, [2] = 0}
+for i, r in ipairs(call('HMGET', JOB, unpack(ids))) do
+  local id, member = ids[i], members[i]
+  if not r or string.sub(r, 1, 1) ~= '1' or string.sub(r, 4, 4) ~= 'p' or string.sub(r, 5, 36) ~= string.sub(member, -64, -33) then return {'again'} end
+  local token, fixed, old = tonumber(string.sub(r, 85, 100)), tonumber(string.sub(r, 135, 141)), tonumber(string.sub(r, 142, 145))
+  if not token or not fixed or not old then return {'again'} end
+  r = '2' .. string.sub(r, 2, 52) .. T16 .. string.sub(r, 69, 84) .. string.format('%016d', token + 1) .. string.sub(r, 101, 141) ..
+    ARGV[4] .. string.sub(r, 146, 145 + fixed) .. worker .. string.sub(r, 146 + fixed + old)
+  local lane = tonumber(string.sub(r, 2, 2))
+  local size = tonumber(string.sub(r, 109, 118))
+  taken[lane] = taken[lane] + 1
+  left_bytes[lane] = left_bytes[lane] + size
+  local a, b = 2 * i - 1, 2 * i
+  records[a] = id; records[b] = r
+  leases[a] = till; leases[b] = id
+  active[a] = text(T); active[b] = id
+  out[3 * i - 2] = id; out[3 * i - 1] = r; out[3 * i] = ''
+  local wait = T - tonumber(string.sub(member, -48, -33))
+  if wait < 0 then wait = 0 end
+  waited = waited + wait
+  observe('W', wait)
+  emit('1', id, text(token + 1), '0')
+  if size > 0 then bytes[#bytes + 1] = id; bytes[-#bytes] = i end
+end
+if #bytes > 0 then
+  for at, body in ipairs(call('HMGET', BODY, unpack(bytes))) do out[3 * bytes[-at]] = body or '' end
+end
+call('ZREM', FIFO, unpack(members))
+call('HSET', JOB, unpack(records)); call('ZADD', LEASES, unpack(leases)); call('ZADD', ACTIVE, unpack(active))
+if #ages > 0 then call('ZADD', AGE, unpack(ages)) end
+if #turns > 0 then call('ZADD', RING, unpack(turns)) end
+if #over > 0 then call('ZREM', AGE, unpack(over)); call('ZREM', RING, unpack(over)) end
+for user, count in pairs(users) do call('HINCRBY', USERS, user, count) end
+for field, count in pairs(histogram) do call('HINCRBY', META, field, count) end
+if turn ~= turn_was then store('turn', turn) end
+if T + ARGV[2] < n(m[1]) then store('due', T + ARGV[2]) end
+store('run', n(m[5]) + #ids); store('taken', n(m[6]) + #ids); store('Ws', n(m[7]) + waited)
+for lane = 0, 2 do
+  if taken[lane] > 0 then
+    store('n' .. lane, n(m[8 + lane]) - taken[lane])
+    if left_bytes[lane] > 0 then store('b' .. lane, n(m[11 + lane]) - left_bytes[lane]) end
+  end
+end
+finish(m[14])
+if call('ZCARD', RING) > 0 and call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, '1') end
+return {T, 0, 0, out, till, {}}
+)lua";
+
+// jobs, then for each: id, token (16 digits), nonce. Their results are empty, or not kept.
+constexpr std::string_view plain_complete_script = R"lua(
+local m = call('HMGET', META, 'due', 'run', 'done', 'Rs', 'ev')
+if T >= n(m[1]) then return {'again'} end
+local ids = {}
+for place = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[place] end
+local again, ended, bodies, records, finished, users, ran, seen = {'ok'}, {}, {}, {}, {}, {}, 0, {}
+for i, r in ipairs(call('HMGET', JOB, unpack(ids))) do
+  local id = ids[i]
+  if r and not seen[id] and string.sub(r, 1, 1) == '2' and string.sub(r, 4, 4) == 'p' and string.sub(r, 85, 100) == ARGV[3 * i] then
+    seen[id] = true
+    ended[#ended + 1] = id
+    if string.sub(r, 109, 118) ~= '0000000000' then bodies[#bodies + 1] = id end
+    local user = struct.unpack('>I4c0', r, 146)
+    users[user] = (users[user] or 0) - 1
+    local run = T - tonumber(string.sub(r, 53, 68))
+    if run < 0 then run = 0 end
+    ran = ran + run
+    observe('R', run)
+    emit('5', id, text(tonumber(ARGV[3 * i])), '0')
+    if O.keeps == 1 then
+      records[#records + 1] = id
+      records[#records + 1] = '3' .. string.sub(r, 2, 68) .. T16 .. string.sub(r, 85, 118) .. ARGV[3 * i + 1] .. string.sub(r, 135)
+      finished[#finished + 1] = text(T); finished[#finished + 1] = id
+    end
+  else
+    again[#again + 1] = i
+  end
+end
+if #ended == 0 then return again end
+call('ZREM', LEASES, unpack(ended)); call('ZREM', ACTIVE, unpack(ended))
+if #bodies > 0 then call('HDEL', BODY, unpack(bodies)) end
+if O.keeps == 1 then
+  call('HSET', JOB, unpack(records)); call('ZADD', FINISHED, unpack(finished))
+  local over = call('ZCARD', FINISHED) - O.kept
+  if over > 0 then
+    local oldest, out = call('ZPOPMIN', FINISHED, text(over)), {}
+    for at = 1, #oldest, 2 do out[#out + 1] = oldest[at] end
+    call('HDEL', JOB, unpack(out))
+  end
+  if T + O.kept_us < n(m[1]) then store('due', T + O.kept_us) end
+else
+  call('HDEL', JOB, unpack(ended))
+end
+for user, count in pairs(users) do
+  if call('HINCRBY', USERS, user, count) <= 0 then call('HDEL', USERS, user) end
+end
+for field, count in pairs(histogram) do call('HINCRBY', META, field, count) end
+store('run', n(m[2]) - #ended); store('done', n(m[3]) + #ended); store('Rs', n(m[4]) + ran)
+finish(m[5])
+return again
+)lua";
+
+bool is_word(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c >= '0' && c <= '9'); }
+
 /// The prelude with those functions alone that `script` calls, or what it calls: making some forty closures costs more
 /// than most scripts do. A function begins with "local function" at the start of a line, and ends with "end" there, or
 /// on its own line.
-std::string needed_prelude(std::string_view script) {
+std::string needed_prelude(std::string_view prelude, std::string_view script) {
   struct Part {
     std::string_view name;  // Empty: not a function.
     std::string_view text;
@@ -1031,12 +1350,10 @@ std::string needed_prelude(std::string_view script) {
   }
   const auto calls = [](std::string_view text, std::string_view name) {
     for (auto at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
-      const auto is_word = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c >= '0' && c <= '9');
-      };
       const bool begins = at == 0 || !is_word(text[at - 1]);
       const auto after = at + name.size();
-      if (begins && after < text.size() && text[after] == '(') return true;
+      // Called, or passed to pcall.
+      if (begins && after < text.size() && (text[after] == '(' || text[after] == ',')) return true;
     }
     return false;
   };
@@ -1058,14 +1375,38 @@ std::string needed_prelude(std::string_view script) {
 }  // namespace
 
 std::array<std::string, redis_key_count> redis_keys(std::string_view name_space, std::string_view queue) {
-  constexpr std::array<std::string_view, redis_key_count> ends = {
-      "meta",      "job",      "body", "fifo", "ring",       "age",   "parked_age", "delayed", "leases", "active",
-      "deadlines", "finished", "dead", "keys", "key_expiry", "users", "parked",     "rate",    "wake",   "events"};
   std::array<std::string, redis_key_count> keys;
   for (std::size_t at = 0; at < keys.size(); ++at) {
-    keys[at] = fmt::format("{{{}:{}}}:{}", name_space, queue, ends[at]);
+    keys[at] = fmt::format("{{{}:{}}}:{}", name_space, queue, key_names[at].end);
   }
   return keys;
+}
+
+bool is_plain(RedisScript script) {
+  return script == RedisScript::plain_enqueue || script == RedisScript::plain_reserve ||
+         script == RedisScript::plain_complete;
+}
+
+bool has_plain_scripts(const QueueOptions& options) {
+  return options.lanes.user_running_limit == 0 && !options.lanes.user_start_rate &&
+         options.lanes.order == LaneOrder::strict && options.max_age_us == 0;
+}
+
+std::vector<RedisKey> keys_of(RedisScript script) {
+  using enum RedisKey;
+  switch (script) {
+    case RedisScript::plain_enqueue:
+      return {meta, job, body, fifo, ring, age, dead, wake, events};
+    case RedisScript::plain_reserve:
+      return {meta, job, body, fifo, ring, age, leases, active, users, wake, events};
+    case RedisScript::plain_complete:
+      return {meta, job, body, leases, active, finished, users, events};
+    default:
+      break;
+  }
+  std::vector<RedisKey> all;
+  for (std::size_t at = 0; at < redis_key_count; ++at) all.push_back(static_cast<RedisKey>(at));
+  return all;
 }
 
 std::string redis_script(RedisScript script, const QueueOptions& options, const RedisScriptContext& context) {
@@ -1078,22 +1419,39 @@ std::string redis_script(RedisScript script, const QueueOptions& options, const 
       burst = rate.value().burst();
     }
   }
-  const bool brings_jobs =
-      script == RedisScript::enqueue || script == RedisScript::requeue || script == RedisScript::requeue_many;
+  const auto& depths = options.lane_depth;
+  bool bounded = options.depth.jobs != 0 || options.depth.bytes != 0 || options.dead_overflow == DeadOverflow::refuse;
+  for (const auto& depth : depths) bounded = bounded || depth.jobs != 0 || depth.bytes != 0;
+  const auto flag = [](bool value) { return std::string(value ? "1" : "0"); };
+  const auto text = [](auto value) { return fmt::format("{}", value); };
+  const std::map<std::string_view, std::string> numbers = {
+      {"events", text(options.kept_events)},
+      {"kept", text(options.kept_finished)},
+      {"kept_us", text(options.kept_finished_us)},
+      {"keeps", flag(options.kept_finished != 0 && options.kept_finished_us != 0)},
+      {"max_dead", text(options.max_dead)},
+      {"max_dead_bytes", text(options.max_dead_bytes)},
+      {"max_dead_us", text(options.max_dead_us)},
+      {"dead_expire", flag(options.dead_overflow == DeadOverflow::expire_oldest)},
+      {"max_history", text(max_history)},
+      {"max_crashes", text(options.max_crashes)},
+      {"parks", flag(lanes.user_running_limit != 0 || interval_us != 0)},
+      {"user_limit", text(lanes.user_running_limit)},
+      {"interval", text(interval_us)},
+      {"burst", text(burst)},
+      {"weighted", flag(lanes.order == LaneOrder::weighted)},
+      {"bounded", flag(bounded)},
+      {"depth_jobs", text(options.depth.jobs)},
+      {"depth_bytes", text(options.depth.bytes)},
+      {"reserved_high", text(options.reserved_for_high)},
+      {"max_age", text(options.max_age_us)},
+      {"drop", flag(options.overflow == Overflow::drop_oldest_lowest)},
+      {"schema", text(redis_schema_version)},
+      {"max_keys", text(options.max_idempotency_keys)},
+  };
+  const bool brings_jobs = script == RedisScript::enqueue || script == RedisScript::plain_enqueue ||
+                           script == RedisScript::requeue || script == RedisScript::requeue_many;
   std::string source = context.has_flags ? (brings_jobs ? "#!lua\n" : "#!lua flags=allow-oom\n") : "";
-  source += fmt::format(
-      "local O = {{events={},kept={},kept_us={},max_dead={},max_dead_bytes={},max_dead_us={},dead_expire={},"
-      "max_history={},max_crashes={},parks={},user_limit={},interval={},burst={},weighted={},weights={{{},{},{}}},"
-      "bounds={{0,{},{}}},depth={{{},{}}},lane_depth={{{{{},{}}},{{{},{}}},{{{},{}}}}},reserved_high={},max_age={},"
-      "drop={},max_keys={}}}\nlocal SCHEMA = {}\n",
-      options.kept_events, options.kept_finished, options.kept_finished_us, options.max_dead, options.max_dead_bytes,
-      options.max_dead_us, options.dead_overflow == DeadOverflow::expire_oldest ? 1 : 0, max_history,
-      options.max_crashes, lanes.user_running_limit != 0 || interval_us != 0 ? 1 : 0, lanes.user_running_limit,
-      interval_us, burst, lanes.order == LaneOrder::weighted ? 1 : 0, lanes.weights[0], lanes.weights[1],
-      lanes.weights[2], lanes.normal_max_wait_us, lanes.low_max_wait_us, options.depth.jobs, options.depth.bytes,
-      options.lane_depth[0].jobs, options.lane_depth[0].bytes, options.lane_depth[1].jobs, options.lane_depth[1].bytes,
-      options.lane_depth[2].jobs, options.lane_depth[2].bytes, options.reserved_for_high, options.max_age_us,
-      options.overflow == Overflow::drop_oldest_lowest ? 1 : 0, options.max_idempotency_keys, redis_schema_version);
   if (context.clock.empty()) {
     source += "local time = redis.call('TIME')\nlocal T = tonumber(time[1]) * 1000000 + tonumber(time[2])\n";
   } else {
@@ -1160,10 +1518,50 @@ std::string redis_script(RedisScript script, const QueueOptions& options, const 
     case RedisScript::configure:
       body += configure_script;
       break;
+    case RedisScript::plain_enqueue:
+      body += plain_enqueue_script;
+      break;
+    case RedisScript::plain_reserve:
+      body += plain_reserve_script;
+      break;
+    case RedisScript::plain_complete:
+      body += plain_complete_script;
+      break;
   }
-  source += needed_prelude(body);
-  source += body;
-  return source;
+  std::string locals = "local ";
+  std::string places = " = ";
+  for (const auto key : keys_of(script)) {
+    const auto at = static_cast<std::size_t>(key);
+    locals += fmt::format("{}{}", at == 0 ? "" : ",", key_names[at].local);
+    places += fmt::format("{}KEYS[{}]", at == 0 ? "" : ",", std::ranges::count(places, '[') + 1);
+  }
+  source += locals + places + "\n";
+  body.insert(0, needed_prelude(is_plain(script) ? plain_prelude : full_prelude, body));
+  const std::array<std::pair<std::string_view, std::string>, 3> tables = {{
+      {"O_weights", fmt::format("{},{},{}", lanes.weights[0], lanes.weights[1], lanes.weights[2])},
+      {"O_bounds", fmt::format("0,{},{}", lanes.normal_max_wait_us, lanes.low_max_wait_us)},
+      {"O_lane_depth", fmt::format("{{{},{}}},{{{},{}}},{{{},{}}}", depths[0].jobs, depths[0].bytes, depths[1].jobs,
+                                   depths[1].bytes, depths[2].jobs, depths[2].bytes)},
+  }};
+  for (const auto& [name, values] : tables) {
+    if (body.find(name) != std::string::npos) source += fmt::format("local {} = {{{}}}\n", name, values);
+  }
+  // A table of the options would be made anew by every call.
+  for (std::size_t at = 0;;) {
+    const auto found = body.find("O.", at);
+    if (found == std::string::npos) {
+      source += body.substr(at);
+      return source;
+    }
+    auto end = found + 2;
+    while (end < body.size() && is_word(body[end])) ++end;
+    const auto number = found > 0 && is_word(body[found - 1])
+                            ? numbers.end()
+                            : numbers.find(std::string_view(body).substr(found + 2, end - found - 2));
+    source += body.substr(at, found - at);
+    source += number == numbers.end() ? body.substr(found, end - found) : number->second;
+    at = end;
+  }
 }
 
 }  // namespace gf::queue

@@ -7,17 +7,18 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace gf::queue {
 
 /// Of the keys' layout. A queue that a later version has written is refused.
 inline constexpr int redis_schema_version = 1;
 
-/// Every key of a queue, in the order in which every script gets them. All have the queue's hash tag, so that they lie
-/// in one slot of a cluster; none is built inside a script.
+/// Every key of a queue, in the order in which every script gets them, or some of them. All have the queue's hash tag,
+/// so that they lie in one slot of a cluster; none is built inside a script.
 enum class RedisKey : std::size_t {
   meta,        ///< Hash: schema version, counters, totals, histograms.
-  job,         ///< Hash: id -> record (MessagePack array; see the prelude).
+  job,         ///< Hash: id -> record (see redis_scripts.cpp).
   body,        ///< Hash: id -> payload. Gone when the job is over, kept in the dead letters.
   fifo,        ///< Sorted by text: lane, user, NUL, sequence, since, id: every user's line in every lane.
   ring,        ///< lane+user -> lane and turn.
@@ -61,8 +62,17 @@ enum class RedisScript : std::size_t {
   events,
   sweep,
   configure,
+  // The usual case alone, which answer "again" for what is not, and have done nothing with it.
+  plain_enqueue,
+  plain_reserve,
+  plain_complete,
 };
-inline constexpr std::size_t redis_script_count = 19;
+inline constexpr std::size_t redis_script_count = 22;
+
+/// What a script gets as its keys.
+std::vector<RedisKey> keys_of(RedisScript script);
+/// Whether a queue with these options may use the plain scripts: no limits of users, strict lanes, no age limit.
+bool has_plain_scripts(const QueueOptions& options);
 
 /// The source with the options as constants: a changed option is another script, and no call has to carry them.
 struct RedisScriptContext {
