@@ -14,11 +14,13 @@
 
 using namespace gf;
 using namespace gf::queue;
+using gf::test::ClusterSubject;
 using gf::test::JournalSubject;
 using gf::test::MemorySubject;
 using gf::test::RedisSubject;
 
-#define ALL MemorySubject, JournalSubject, RedisSubject
+// The last two on one server, and on a cluster of three nodes.
+#define ALL MemorySubject, JournalSubject, RedisSubject, ClusterSubject
 
 namespace {
 
@@ -1115,6 +1117,10 @@ TEST_CASE("property: the queue with a journal agrees with the model, closed and 
 
 TEST_CASE("property: the queue in Redis agrees with the model in random histories") {
   for (std::uint32_t seed = 1; seed <= 30; ++seed) play<RedisSubject>(seed, 200);
+}
+
+TEST_CASE("property: the queue in a cluster agrees with the model in random histories") {
+  for (std::uint32_t seed = 31; seed <= 45; ++seed) play<ClusterSubject>(seed, 200);
 }
 
 TEST_SUITE("full") {

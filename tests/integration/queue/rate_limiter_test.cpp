@@ -34,12 +34,12 @@ class RedisLimiter {
   /// real_time: by the server's own clock, and not by set_now.
   explicit RedisLimiter(const RateLimits& limits, bool real_time = false) {
     RedisRateLimiterOptions options;
-    options.url = test::RedisSubject::server().url();
+    options.url = test::OneServer::url();
     options.limits = limits;
     // A foreign key, which only a test's server knows.
     if (!real_time) options.test_clock = "tonumber(redis.call('GET', 'clock') or '1700000000000000')";
     limiter_ = RedisRateLimiter::create(std::move(options)).value();
-    client_ = redis::Client::create(test::RedisSubject::server().url()).value();
+    client_ = redis::Client::create(test::OneServer::url()).value();
   }
   ~RedisLimiter() { (void)client_->call({"FLUSHALL"}); }
   RateLimiter& limiter() { return *limiter_; }

@@ -21,6 +21,7 @@
 
 using namespace gf;
 using namespace gf::queue;
+using gf::test::RedisCluster;
 using gf::test::RedisServer;
 using gf::test::RedisSubject;
 
@@ -544,46 +545,15 @@ TEST_CASE("a server that is down costs next to nothing, and calls end by their t
 }
 
 TEST_CASE("in a cluster of three nodes redirects are followed, from whichever node is asked") {
-  std::vector<std::unique_ptr<RedisServer>> nodes;
-  for (int index = 0; index < 3; ++index) {
-    RedisServer::Options wanted;
-    wanted.port = gf::test::free_port();
-    // The bus's default is the port plus 10000, which may be none.
-    wanted.further = {"--cluster-enabled",      "yes",
-                      "--cluster-node-timeout", "3000",
-                      "--cluster-port",         std::to_string(gf::test::free_port())};
-    nodes.push_back(std::make_unique<RedisServer>(wanted));
-  }
-  std::vector<std::unique_ptr<redis::Client>> clients;
-  for (const auto& node : nodes) clients.push_back(redis::Client::create(node->url()).value());
-  for (std::size_t index = 0; index < 3; ++index) {
-    const auto first = index * 5462;
-    const auto last = std::min<std::size_t>(first + 5461, 16383);
-    REQUIRE(
-        clients[index]->call({"CLUSTER", "ADDSLOTSRANGE", std::to_string(first), std::to_string(last)}).has_value());
-  }
-  for (std::size_t index = 1; index < 3; ++index) {
-    // host, port, bus port
-    const auto bus = clients[index]->call({"CONFIG", "GET", "cluster-port"}).value().items.at(1).text;
-    REQUIRE(clients[0]->call({"CLUSTER", "MEET", "127.0.0.1", std::to_string(nodes[index]->port()), bus}).has_value());
-  }
-  const auto deadline = now_us() + 60 * second_us;
-  for (const auto& client : clients) {
-    for (;;) {
-      const auto info = client->call({"CLUSTER", "INFO"}).value().text;
-      if (info.find("cluster_state:ok") != std::string::npos && info.find("cluster_known_nodes:3") != std::string::npos)
-        break;
-      REQUIRE(now_us() < deadline);
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-  }
-  std::set<std::int64_t> slots;
+  RedisCluster cluster;
+  std::set<std::size_t> slots;
   for (int index = 0; index < 6; ++index) {
     const auto name = fmt::format("queue {}", index);
-    auto queue = open_queue(nodes[static_cast<std::size_t>(index % 3)]->url(), {}, name);
-    const auto slot = clients[0]->call({"CLUSTER", "KEYSLOT", queue->keys()[0]}).value().integer;
-    for (const auto& key : queue->keys()) CHECK(clients[0]->call({"CLUSTER", "KEYSLOT", key}).value().integer == slot);
-    slots.insert(slot / 5462);
+    auto queue = open_queue(cluster.node(static_cast<std::size_t>(index) % RedisCluster::size).url(), {}, name);
+    const auto slot = cluster.client(0).call({"CLUSTER", "KEYSLOT", queue->keys()[0]}).value().integer;
+    for (const auto& key : queue->keys())
+      CHECK(cluster.client(0).call({"CLUSTER", "KEYSLOT", key}).value().integer == slot);
+    slots.insert(RedisCluster::owner_of(slot));
     for (int job = 0; job < 20; ++job) REQUIRE(queue->enqueue(job_of("x")).has_value());
     ReserveRequest request;
     request.timeout_us = 5 * second_us;
@@ -596,25 +566,25 @@ TEST_CASE("in a cluster of three nodes redirects are followed, from whichever no
   }
   CHECK(slots.size() > 1);  // Otherwise nothing was redirected.
   // A slot that moves while the queue is used: ASK, then MOVED.
-  auto queue = open_queue(nodes[0]->url(), {}, "moves");
+  auto queue = open_queue(cluster.node(0).url(), {}, "moves");
   for (int job = 0; job < 5; ++job) REQUIRE(queue->enqueue(job_of("x")).has_value());
-  const auto slot = clients[0]->call({"CLUSTER", "KEYSLOT", queue->keys()[0]}).value().integer;
-  const auto from = static_cast<std::size_t>(slot / 5462);
-  const auto to = (from + 1) % 3;
-  const auto id_of = [&](std::size_t node) { return clients[node]->call({"CLUSTER", "MYID"}).value().text; };
+  const auto slot = cluster.client(0).call({"CLUSTER", "KEYSLOT", queue->keys()[0]}).value().integer;
+  const auto from = RedisCluster::owner_of(slot);
+  const auto to = (from + 1) % RedisCluster::size;
+  const auto id_of = [&](std::size_t node) { return cluster.client(node).call({"CLUSTER", "MYID"}).value().text; };
   const auto text = std::to_string(slot);
-  REQUIRE(clients[to]->call({"CLUSTER", "SETSLOT", text, "IMPORTING", id_of(from)}).has_value());
-  REQUIRE(clients[from]->call({"CLUSTER", "SETSLOT", text, "MIGRATING", id_of(to)}).has_value());
-  const auto keys = clients[from]->call({"CLUSTER", "GETKEYSINSLOT", text, "100"}).value();
-  redis::Command migrate = {"MIGRATE", "127.0.0.1", std::to_string(nodes[to]->port()), "", "0", "5000", "KEYS"};
+  REQUIRE(cluster.client(to).call({"CLUSTER", "SETSLOT", text, "IMPORTING", id_of(from)}).has_value());
+  REQUIRE(cluster.client(from).call({"CLUSTER", "SETSLOT", text, "MIGRATING", id_of(to)}).has_value());
+  const auto keys = cluster.client(from).call({"CLUSTER", "GETKEYSINSLOT", text, "100"}).value();
+  redis::Command migrate = {"MIGRATE", "127.0.0.1", std::to_string(cluster.node(to).port()), "", "0", "5000", "KEYS"};
   for (const auto& key : keys.items) migrate.push_back(key.text);
-  REQUIRE(clients[from]->call(migrate).has_value());
+  REQUIRE(cluster.client(from).call(migrate).has_value());
   // Keys that are not there yet could still be on their way, so the new node answers TRYAGAIN until the slot is its
   // own.
   std::thread finish([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    CHECK(clients[to]->call({"CLUSTER", "SETSLOT", text, "NODE", id_of(to)}).has_value());
-    CHECK(clients[from]->call({"CLUSTER", "SETSLOT", text, "NODE", id_of(to)}).has_value());
+    CHECK(cluster.client(to).call({"CLUSTER", "SETSLOT", text, "NODE", id_of(to)}).has_value());
+    CHECK(cluster.client(from).call({"CLUSTER", "SETSLOT", text, "NODE", id_of(to)}).has_value());
   });
   const auto asked = queue->reserve({});
   finish.join();

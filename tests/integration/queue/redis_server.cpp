@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -91,6 +92,40 @@ void RedisServer::kill() {
 
 void RedisServer::freeze() { ::kill(pid_, SIGSTOP); }
 void RedisServer::thaw() { ::kill(pid_, SIGCONT); }
+
+RedisCluster::RedisCluster() {
+  for (std::size_t index = 0; index < size; ++index) {
+    RedisServer::Options wanted;
+    wanted.port = free_port();
+    // The bus's default is the port plus 10000, which may be none.
+    wanted.further = {"--cluster-enabled",        "yes", "--cluster-node-timeout", "3000", "--cluster-port",
+                      std::to_string(free_port())};
+    nodes_.push_back(std::make_unique<RedisServer>(wanted));
+    clients_.push_back(redis::Client::create(nodes_.back()->url()).value());
+  }
+  for (std::size_t index = 0; index < size; ++index) {
+    const auto first = index * 5462;
+    const auto last = std::min<std::size_t>(first + 5461, 16383);
+    REQUIRE(
+        clients_[index]->call({"CLUSTER", "ADDSLOTSRANGE", std::to_string(first), std::to_string(last)}).has_value());
+  }
+  for (std::size_t index = 1; index < size; ++index) {
+    // host, port, bus port
+    const auto bus = clients_[index]->call({"CONFIG", "GET", "cluster-port"}).value().items.at(1).text;
+    REQUIRE(
+        clients_[0]->call({"CLUSTER", "MEET", "127.0.0.1", std::to_string(nodes_[index]->port()), bus}).has_value());
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  for (const auto& client : clients_) {
+    for (;;) {
+      const auto info = client->call({"CLUSTER", "INFO"}).value().text;
+      if (info.find("cluster_state:ok") != std::string::npos && info.find("cluster_known_nodes:3") != std::string::npos)
+        break;
+      REQUIRE(std::chrono::steady_clock::now() < deadline);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+}
 
 std::uint16_t free_port() {
   const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -3,7 +3,11 @@
 
 #include "../../support/files.hpp"
 
+#include "redis/client.hpp"
+
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,6 +44,24 @@ class RedisServer {
   TemporaryFolder folder_;
   std::string socket_;
   pid_t pid_ = -1;
+};
+
+/// Three such servers on the loopback address that are a cluster: each has a third of the slots.
+class RedisCluster {
+ public:
+  static constexpr std::size_t size = 3;
+
+  /// Waits until every node knows that it is whole.
+  RedisCluster();
+  const RedisServer& node(std::size_t at) const { return *nodes_[at]; }
+  /// To that node, from which redirects are followed: for what concerns the node, take a command without a key.
+  redis::Client& client(std::size_t at) { return *clients_[at]; }
+  /// Whose slot it was at the beginning.
+  static std::size_t owner_of(std::int64_t slot) { return static_cast<std::size_t>(slot) / 5462; }
+
+ private:
+  std::vector<std::unique_ptr<RedisServer>> nodes_;
+  std::vector<std::unique_ptr<redis::Client>> clients_;
 };
 
 /// A port on the loopback address that nobody uses now.

@@ -74,21 +74,23 @@ class JournalSubject {
   std::unique_ptr<queue::MemoryQueue> queue_;
 };
 
-class RedisSubject {
+/// `Place` gives the URL of a server that all cases share, and empties it.
+template <class Place>
+class BasicRedisSubject {
  public:
-  explicit RedisSubject(const queue::QueueOptions& options = {}) {
+  explicit BasicRedisSubject(const queue::QueueOptions& options = {}) {
     static int count = 0;
     queue::RedisQueueOptions wanted;
-    wanted.url = server().url();
+    wanted.url = Place::url();
     wanted.name = "conformance " + std::to_string(++count);
     wanted.queue = options;
     wanted.test_clock = "tonumber(redis.call('HGET', KEYS[1], 'clock') or '1700000000000000')";
+    client_ = redis::Client::create(wanted.url).value();
     auto created = queue::RedisQueue::create(std::move(wanted));
     REQUIRE_MESSAGE(created.has_value(), created.error().message);
     queue_ = std::move(created).value();
-    client_ = redis::Client::create(server().url()).value();
   }
-  ~RedisSubject() { (void)client_->call({"FLUSHALL"}); }
+  ~BasicRedisSubject() { Place::empty(); }
   queue::Queue& queue() { return *queue_; }
   queue::RedisQueue& redis_queue() { return *queue_; }
   redis::Client& client() { return *client_; }
@@ -98,16 +100,38 @@ class RedisSubject {
   }
   std::int64_t now_us() const { return now_us_; }
 
-  /// One for all cases, ended with the process.
-  static RedisServer& server() {
-    static RedisServer server;
-    return server;
-  }
-
  private:
   std::int64_t now_us_ = first_us;
   std::unique_ptr<queue::RedisQueue> queue_;
   std::unique_ptr<redis::Client> client_;
 };
+
+struct OneServer {
+  /// Ended with the process.
+  static RedisServer& server() {
+    static RedisServer server;
+    return server;
+  }
+  static std::string url() { return server().url(); }
+  static void empty() { (void)redis::Client::create(url()).value()->call({"FLUSHALL"}); }
+};
+
+struct ThreeNodes {
+  static RedisCluster& cluster() {
+    static RedisCluster cluster;
+    return cluster;
+  }
+  /// Another node for every queue, which mostly has to send it on.
+  static std::string url() {
+    static std::size_t next = 0;
+    return cluster().node(next++ % RedisCluster::size).url();
+  }
+  static void empty() {
+    for (std::size_t at = 0; at < RedisCluster::size; ++at) (void)cluster().client(at).call({"FLUSHALL"});
+  }
+};
+
+using RedisSubject = BasicRedisSubject<OneServer>;
+using ClusterSubject = BasicRedisSubject<ThreeNodes>;
 
 }  // namespace gf::test
