@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -141,11 +142,12 @@ Result<std::vector<Reply>> Client::exchange(std::span<const Command> commands, R
       continue;
     }
     auto connection = std::move(borrowed).value();
-    std::vector<Command> batch;
-    batch.reserve(open.size());
-    for (const auto at : open) batch.push_back(commands[at]);
+    std::vector<Command> rest;
+    if (open.size() < commands.size()) {
+      for (const auto at : open) rest.push_back(commands[at]);
+    }
     bool sent = false;
-    auto answers = connection.connection->call(batch, deadline_us, &sent);
+    auto answers = connection.connection->call(rest.empty() ? commands : rest, deadline_us, &sent);
     if (!answers) {
       if (sent && repeat == Repeat::no) return std::move(answers).as_failure();
       GF_TRYV(again(std::move(answers).error()));
@@ -239,7 +241,7 @@ Result<Reply> Client::call(Command command, Repeat repeat, std::int64_t timeout_
   return std::move(replies[0]);
 }
 
-Result<Command> Client::command_of(const ScriptCall& call, std::int64_t deadline_us) {
+Result<Command> Client::command_of(ScriptCall call, std::int64_t deadline_us) {
   auto sha = call.script->sha();
   if (sha.empty()) {
     const Command load = {"SCRIPT", "LOAD", call.script->source()};
@@ -256,24 +258,36 @@ Result<Command> Client::command_of(const ScriptCall& call, std::int64_t deadline
   command.push_back("EVALSHA");
   command.push_back(std::move(sha));
   command.push_back(fmt::format("{}", call.keys.size()));
-  command.insert(command.end(), call.keys.begin(), call.keys.end());
-  command.insert(command.end(), call.arguments.begin(), call.arguments.end());
+  std::ranges::move(call.keys, std::back_inserter(command));
+  std::ranges::move(call.arguments, std::back_inserter(command));
   return command;
 }
 
-Result<Reply> Client::run(const ScriptCall& call, Repeat repeat) {
-  GF_TRY(auto replies, run_many(std::span(&call, 1), repeat));
+Result<Reply> Client::run(ScriptCall call, Repeat repeat) {
+  const auto deadline_us = Connection::now_us() + options_.command_timeout_us;
+  Script* scripts[] = {call.script};
+  std::vector<Command> command(1);
+  GF_TRY(command[0], command_of(std::move(call), deadline_us));
+  GF_TRY(auto replies, run_commands(scripts, std::move(command), repeat, deadline_us));
   return std::move(replies[0]);
 }
 
 Result<std::vector<Result<Reply>>> Client::run_many(std::span<const ScriptCall> calls, Repeat repeat) {
   const auto deadline_us = Connection::now_us() + options_.command_timeout_us;
   std::vector<Command> commands;
+  std::vector<Script*> scripts;
   commands.reserve(calls.size());
+  scripts.reserve(calls.size());
   for (const auto& call : calls) {
     GF_TRY(auto command, command_of(call, deadline_us));
     commands.push_back(std::move(command));
+    scripts.push_back(call.script);
   }
+  return run_commands(scripts, std::move(commands), repeat, deadline_us);
+}
+
+Result<std::vector<Result<Reply>>> Client::run_commands(std::span<Script* const> scripts, std::vector<Command> commands,
+                                                        Repeat repeat, std::int64_t deadline_us) {
   GF_TRY(auto replies, exchange(commands, repeat, deadline_us));
   std::vector<Result<Reply>> out;
   out.reserve(replies.size());
@@ -281,7 +295,7 @@ Result<std::vector<Result<Reply>>> Client::run_many(std::span<const ScriptCall> 
     // A server that was restarted, flushed, or is another one by now. NOSCRIPT means that nothing was done.
     if (replies[at].is_error() && classify(replies[at].text) == ReplyError::no_script) {
       commands[at][0] = "EVAL";
-      commands[at][1] = calls[at].script->source();
+      commands[at][1] = scripts[at]->source();
       GF_TRY(auto again, exchange(std::span(&commands[at], 1), repeat, deadline_us));
       replies[at] = std::move(again[0]);
     }

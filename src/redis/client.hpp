@@ -92,7 +92,7 @@ class Client {
     return call(std::move(command), Repeat::safe, block_us + 2'000'000);
   }
   /// EVALSHA, with the source where the server does not know it.
-  Result<Reply> run(const ScriptCall& call, Repeat repeat = Repeat::no);
+  Result<Reply> run(ScriptCall call, Repeat repeat = Repeat::no);
   /// Several in one write. Replies stand in the order of the calls, and are errors each for itself.
   Result<std::vector<Result<Reply>>> run_many(std::span<const ScriptCall> calls, Repeat repeat = Repeat::no);
 
@@ -116,7 +116,10 @@ class Client {
   Result<void> pause(std::uint32_t failures, std::int64_t deadline_us);
   /// Sends all commands until each has an answer that is no redirect.
   Result<std::vector<Reply>> exchange(std::span<const Command> commands, Repeat repeat, std::int64_t deadline_us);
-  Result<Command> command_of(const ScriptCall& call, std::int64_t deadline_us);
+  Result<Command> command_of(ScriptCall call, std::int64_t deadline_us);
+  /// What command_of() made of calls of those scripts.
+  Result<std::vector<Result<Reply>>> run_commands(std::span<Script* const> scripts, std::vector<Command> commands,
+                                                  Repeat repeat, std::int64_t deadline_us);
 
   const Url seed_;
   const ClientOptions options_;

@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <iterator>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -249,6 +248,10 @@ Result<std::vector<Reply>> Connection::call(std::span<const Command> commands, s
         return network(server_, "send", errno);
       }
     }
+    // When all is sent the answer is still to come: to wait first saves a call that finds nothing.
+    if (written == out.size()) {
+      GF_TRYV(wait(POLLIN, deadline_us));
+    }
     const auto count = ::recv(descriptor_, in.data(), in.size(), 0);
     if (count == 0) return Error{Status::network_error, fmt::format("{} closed the connection", server_), {}};
     if (count < 0) {
@@ -280,10 +283,19 @@ Result<std::vector<Reply>> Connection::call(std::span<const Command> commands, s
 }
 
 void append_command(std::string& out, const Command& command) {
-  auto to = std::back_inserter(out);
-  fmt::format_to(to, "*{}\r\n", command.size());
+  const auto head = [&](char kind, std::size_t count) {
+    const fmt::format_int digits(count);
+    out += kind;
+    out.append(digits.data(), digits.size());
+    out += "\r\n";
+  };
+  std::size_t bytes = 0;
+  for (const auto& word : command) bytes += word.size() + 16;
+  // At least twice what there was: reserve() may give exactly what it is asked for.
+  if (out.capacity() < out.size() + bytes) out.reserve(std::max(out.size() + bytes, out.capacity() * 2));
+  head('*', command.size());
   for (const auto& word : command) {
-    fmt::format_to(to, "${}\r\n", word.size());
+    head('$', word.size());
     out += word;
     out += "\r\n";
   }
