@@ -608,7 +608,8 @@ constexpr std::string_view open_script = R"lua(
 local version = call('HGET', META, 'schema')
 if not version then
   if call('TYPE', META).ok ~= 'none' and call('HLEN', META) > 0 then return {'foreign', call('TYPE', META).ok} end
-  call('HSET', META, 'schema', O.schema)
+  -- A value of more than 64 bytes makes the hash a table: as a packed list, every field is looked for from the front.
+  call('HSET', META, 'schema', O.schema, 'about', 'A queue of GameForge: its counters, totals and histograms of waits and runs.')
   return {'ok'}
 end
 if tonumber(version) == O.schema then return {'ok'} end
