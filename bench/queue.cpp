@@ -146,24 +146,24 @@ double rate_of(int connections, double seconds, double worth, const std::functio
   return static_cast<double>(count) * worth * 1e9 / static_cast<double>(now_ns() - begun);
 }
 
+/// How many commands that write a call of `step` makes in the server, whole: those of its scripts, as the server
+/// counts.
+int writes_of(redis::Client& client, const std::function<void()>& step) {
+  constexpr int calls = 500;
+  (void)must(client.call({"CONFIG", "RESETSTAT"}));
+  for (int call = 0; call < calls; ++call) step();
+  const auto info = must(client.call({"INFO", "commandstats"})).text;
+  std::uint64_t writes = 0;
+  for (const auto* name : {"hset", "hsetnx", "hdel", "hincrby", "zadd", "zrem", "zpopmin", "lpush", "xadd"}) {
+    const auto at = info.find(fmt::format("cmdstat_{}:calls=", name));
+    if (at != std::string::npos) writes += std::strtoull(info.c_str() + info.find('=', at) + 1, nullptr, 10);
+  }
+  return static_cast<int>((writes + calls / 2) / calls);
+}
+
 void redis_bench(const std::string& url, double seconds) {
   auto client = must(redis::Client::create(url));
-  // A script of as many writes as an enqueue makes (record, body, line, four counters), and as a cycle does.
-  redis::Script bare("for i = 1, 7 do redis.call('HSET', KEYS[1], ARGV[1] .. i, ARGV[2]) end return 1");
-  std::uint64_t number = 0;
   const std::string payload(64, 'x');
-  const auto bare_rate = rate_of(1, seconds, 1, [&](int) {
-    must(client->run({&bare, {"bare"}, {std::to_string(++number % 1000), payload}}));
-  });
-  print("bare EVALSHA of 7 writes, unpipelined", bare_rate, "1/s");
-  const auto piped = rate_of(1, seconds, 16, [&](int) {
-    std::vector<redis::ScriptCall> calls;
-    for (int at = 0; at < 16; ++at) calls.push_back({&bare, {"bare"}, {std::to_string(++number % 1000), payload}});
-    must(client->run_many(calls));
-  });
-  print("bare EVALSHA of 7 writes, 16 in a pipeline", piped, "1/s");
-  (void)client->call({"FLUSHALL"});
-
   const auto open = [&](const std::string& name) {
     RedisQueueOptions options;
     options.url = url;
@@ -171,28 +171,78 @@ void redis_bench(const std::string& url, double seconds) {
     options.queue = bench_options();
     return must(RedisQueue::create(std::move(options)));
   };
+  const auto job = job_of(64);
+  int enqueue_writes = 0;
+  int reserve_writes = 0;
+  int complete_writes = 0;
+  {
+    auto queue = open("counted");
+    must(queue->sweep());
+    std::vector<LeaseKey> keys;
+    enqueue_writes = writes_of(*client, [&] { must(queue->enqueue(job)); });
+    must(queue->enqueue(job));  // So that the last take is like the others.
+    reserve_writes = writes_of(*client, [&] { keys.push_back(must(queue->reserve({})).at(0).key); });
+    std::size_t at = 0;
+    complete_writes = writes_of(*client, [&] { must(queue->complete(keys.at(at++))); });
+  }
+  const int cycle_writes = reserve_writes + complete_writes;
+  print("writing commands of an enqueue", enqueue_writes, "");
+  print("writing commands of a reserve and a complete", cycle_writes, "");
+  (void)client->call({"FLUSHALL"});
+  // Bare scripts of as many writes, each of them the cheapest that there is.
+  const auto bare_script = [](int writes) {
+    return fmt::format("for i = 1, {} do redis.call('HSET', KEYS[1], ARGV[1] .. i, ARGV[2]) end return 1", writes);
+  };
+  redis::Script bare_enqueue(bare_script(enqueue_writes));
+  redis::Script bare_reserve(bare_script(reserve_writes));
+  redis::Script bare_complete(bare_script(complete_writes));
+  redis::Script bare_cycle(bare_script(cycle_writes));
+  std::uint64_t number = 0;
+  const auto bare_call = [&](redis::Script& script) {
+    return redis::ScriptCall{&script, {"bare"}, {std::to_string(++number % 1000), payload}};
+  };
+  const auto alone = [&](redis::Script& script, redis::Script& other) {
+    return rate_of(1, seconds, 2, [&](int) {
+      (void)must(client->run(bare_call(script)));
+      (void)must(client->run(bare_call(other)));
+    });
+  };
+  const auto piped = [&](redis::Script& script) {
+    return rate_of(1, seconds, 16, [&](int) {
+      std::vector<redis::ScriptCall> calls;
+      for (int at = 0; at < 16; ++at) calls.push_back(bare_call(script));
+      (void)must(client->run_many(calls));
+    });
+  };
+  // Each beside what it is compared with, as near in time as may be.
   {
     auto queue = open("unbatched");
-    const auto job = job_of(64);
+    const auto bare = alone(bare_enqueue, bare_enqueue);
     const auto enqueues = rate_of(1, seconds, 1, [&](int) { must(queue->enqueue(job)); });
+    print(fmt::format("bare EVALSHA of {} writes, unpipelined", enqueue_writes), bare, "1/s");
     print("enqueue, one by one", enqueues, "1/s");
-    print("enqueue, one by one, of the bare rate", enqueues / bare_rate * 100, "%");
+    print("enqueue, one by one, of the bare rate", enqueues / bare * 100, "%");
+    const auto bare_calls = alone(bare_reserve, bare_complete);
     const auto cycles = rate_of(1, seconds, 1, [&](int) {
       const auto leases = must(queue->reserve({}));
       for (const auto& lease : leases) must(queue->complete(lease.key));
     });
+    print(fmt::format("bare EVALSHA of {} and of {} writes in turn, unpipelined", reserve_writes, complete_writes),
+          bare_calls, "1/s");
     print("reserve and complete, one by one: calls", cycles * 2, "1/s");
-    print("reserve and complete, one by one, of the bare rate", cycles * 2 / bare_rate * 100, "%");
+    print("reserve and complete, one by one, of the bare rate", cycles * 2 / bare_calls * 100, "%");
   }
   (void)client->call({"FLUSHALL"});
   constexpr std::size_t batch = 16;
   {
     auto queue = open("batched");
-    const auto job = job_of(64);
+    const auto bare = piped(bare_enqueue);
     const auto enqueues =
         rate_of(1, seconds, batch, [&](int) { queue->enqueue_many(std::vector<NewJob>(batch, job)); });
+    print(fmt::format("bare EVALSHA of {} writes, 16 in a pipeline", enqueue_writes), bare, "1/s");
     print("enqueue, 16 at a time", enqueues, "1/s");
-    print("enqueue, 16 at a time, of the bare rate in a pipeline", enqueues / piped * 100, "%");
+    print("enqueue, 16 at a time, of the bare rate in a pipeline", enqueues / bare * 100, "%");
+    const auto bare_cycles = piped(bare_cycle);
     ReserveRequest request;
     request.count = batch;
     const auto cycles = rate_of(1, seconds, batch, [&](int) {
@@ -201,8 +251,9 @@ void redis_bench(const std::string& url, double seconds) {
       for (const auto& lease : leases) completions.push_back({lease.key, {}});
       queue->complete_many(std::move(completions));
     });
+    print(fmt::format("bare EVALSHA of {} writes, 16 in a pipeline", cycle_writes), bare_cycles, "1/s");
     print("reserve and complete, 16 at a time", cycles, "1/s");
-    print("reserve and complete, 16 at a time, of the bare rate in a pipeline", cycles / piped * 100, "%");
+    print("reserve and complete, 16 at a time, of the bare rate in a pipeline", cycles / bare_cycles * 100, "%");
   }
   for (const std::size_t waiting : {std::size_t{1000}, std::size_t{1'000'000}}) {
     (void)client->call({"FLUSHALL"});
