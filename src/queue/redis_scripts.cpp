@@ -1157,12 +1157,13 @@ local m = call('HMGET', META, 'due', 'turn', 'paused', 'aged', 'run', 'taken', '
 if T >= n(m[1]) or m[3] == '1' or m[4] == '1' then return {'again'} end
 local want, turn = tonumber(ARGV[1]), n(m[2])
 local turn_was, strict = turn, nil
-local ids, members, out_of, bytes = {}, {}, {}, {}
+local ids, members, bytes = {}, {}, {}
 local ages, turns, over, users = {}, {}, {}, {}
+local turns_of = {'0', '17592186044416', '35184372088832', '52776558133248'}  -- Where a lane's turns begin.
 for lane = 0, 2 do
   local some = want > 0 and n(m[8 + lane]) > 0 and
-    call('ZRANGEBYSCORE', RING, text(lane * 17592186044416), '(' .. text((lane + 1) * 17592186044416), 'LIMIT', '0', text(want + 1)) or {}
-  if #some > 0 then
+    call('ZRANGEBYSCORE', RING, turns_of[lane + 1], '(' .. turns_of[lane + 2], 'LIMIT', '0', text(want + 1))
+  if some and #some > 0 then
     if not strict then
       strict = lane
       -- Of what waits now nothing gets older within a script.
@@ -1175,49 +1176,67 @@ for lane = 0, 2 do
         end
       end
     end
-    -- Each user's line is read as far as it may be needed, and one further, which is the next head.
-    local each = math.floor(want / #some) + 2
-    local lines, total = {}, #some
-    for i, lu in ipairs(some) do lines[i] = {lu = lu, at = 1, heads = {}, more = true, taken = 0} end
-    local function head_of(line)
-      if not line.heads[line.at] and line.more then
-        local found = call('ZRANGEBYLEX', FIFO, '[' .. line.lu .. '\0', '(' .. line.lu .. '\1', 'LIMIT', text(#line.heads), text(each))
-        line.more = #found == each
-        for _, member in ipairs(found) do line.heads[#line.heads + 1] = member end
+    if #some == 1 then
+      -- One user alone keeps the turn.
+      local lu = some[1]
+      local heads = call('ZRANGEBYLEX', FIFO, '[' .. lu .. '\0', '(' .. lu .. '\1', 'LIMIT', '0', text(want + 1))
+      if not heads[1] then return {'again'} end
+      local took = math.min(#heads, want)
+      for at = 1, took do members[#members + 1] = heads[at] end
+      want = want - took
+      local user, head = string.sub(lu, 2), heads[took + 1]
+      users[user] = (users[user] or 0) + took
+      if head then
+        ages[#ages + 1] = text(lane * 2251799813685248 + (tonumber(string.sub(head, -48, -33)) - 1125899906842624)); ages[#ages + 1] = lu
+      else
+        over[#over + 1] = lu
       end
-      return line.heads[line.at]
-    end
-    local i = 1
-    while want > 0 and lines[i] do
-      local line = lines[i]
-      local member = head_of(line)
-      if not member then return {'again'} end
-      ids[#ids + 1] = string.sub(member, -32); members[#members + 1] = member; out_of[#ids] = line.lu
-      line.at = line.at + 1; line.taken = line.taken + 1
-      want = want - 1
-      if head_of(line) then
-        if total > 1 then turn = turn + 1; line.turn = turn end
-        lines[#lines + 1] = line
+    else
+      -- Each user's line is read as far as it may be needed, and one further, which is the next head.
+      local each = math.floor(want / #some) + 2
+      local lines, total = {}, #some
+      for i, lu in ipairs(some) do lines[i] = {lu = lu, at = 1, heads = {}, more = true, taken = 0} end
+      local function head_of(line)
+        if not line.heads[line.at] and line.more then
+          local found = call('ZRANGEBYLEX', FIFO, '[' .. line.lu .. '\0', '(' .. line.lu .. '\1', 'LIMIT', text(#line.heads), text(each))
+          line.more = #found == each
+          for _, member in ipairs(found) do line.heads[#line.heads + 1] = member end
+        end
+        return line.heads[line.at]
       end
-      i = i + 1
-    end
-    for at = 1, total do
-      local line = lines[at]
-      if line.taken > 0 then
-        local user = string.sub(line.lu, 2)
-        users[user] = (users[user] or 0) + line.taken
-        local head = head_of(line)
-        if head then
-          ages[#ages + 1] = text(lane * 2251799813685248 + (tonumber(string.sub(head, -48, -33)) - 1125899906842624)); ages[#ages + 1] = line.lu
-          if line.turn then turns[#turns + 1] = text(lane * 17592186044416 + line.turn); turns[#turns + 1] = line.lu end
-        else
-          over[#over + 1] = line.lu
+      local i = 1
+      while want > 0 and lines[i] do
+        local line = lines[i]
+        local member = head_of(line)
+        if not member then return {'again'} end
+        members[#members + 1] = member
+        line.at = line.at + 1; line.taken = line.taken + 1
+        want = want - 1
+        if head_of(line) then
+          if total > 1 then turn = turn + 1; line.turn = turn end
+          lines[#lines + 1] = line
+        end
+        i = i + 1
+      end
+      for at = 1, total do
+        local line = lines[at]
+        if line.taken > 0 then
+          local user = string.sub(line.lu, 2)
+          users[user] = (users[user] or 0) + line.taken
+          local head = head_of(line)
+          if head then
+            ages[#ages + 1] = text(lane * 2251799813685248 + (tonumber(string.sub(head, -48, -33)) - 1125899906842624)); ages[#ages + 1] = line.lu
+            if line.turn then turns[#turns + 1] = text(lane * 17592186044416 + line.turn); turns[#turns + 1] = line.lu end
+          else
+            over[#over + 1] = line.lu
+          end
         end
       end
     end
   end
 end
-if #ids == 0 then return {'again'} end
+if #members == 0 then return {'again'} end
+for i, member in ipairs(members) do ids[i] = string.sub(member, -32) end
 local worker, till = ARGV[3], text(T + ARGV[2])
 local records, leases, active, out, waited = {}, {}, {}, {}, 0
 local taken, left_bytes = {[0] = 0, [1] = 0, [2] = 0}, {[0] = 0, [1] = 0, [2] = 0}
@@ -1225,11 +1244,10 @@ for i, r in ipairs(call('HMGET', JOB, unpack(ids))) do
   local id, member = ids[i], members[i]
   if not r or string.sub(r, 1, 1) ~= '1' or string.sub(r, 4, 4) ~= 'p' or string.sub(r, 5, 36) ~= string.sub(member, -64, -33) then return {'again'} end
   local token, fixed, old = tonumber(string.sub(r, 85, 100)), tonumber(string.sub(r, 135, 141)), tonumber(string.sub(r, 142, 145))
-  if not token or not fixed or not old then return {'again'} end
+  local lane, size = tonumber(string.sub(member, 1, 1)), tonumber(string.sub(r, 109, 118))
+  if not token or not fixed or not old or not size then return {'again'} end
   r = '2' .. string.sub(r, 2, 52) .. T16 .. string.sub(r, 69, 84) .. string.format('%016d', token + 1) .. string.sub(r, 101, 141) ..
     ARGV[4] .. string.sub(r, 146, 145 + fixed) .. worker .. string.sub(r, 146 + fixed + old)
-  local lane = tonumber(string.sub(r, 2, 2))
-  local size = tonumber(string.sub(r, 109, 118))
   taken[lane] = taken[lane] + 1
   left_bytes[lane] = left_bytes[lane] + size
   local a, b = 2 * i - 1, 2 * i
