@@ -25,10 +25,6 @@ constexpr std::int64_t poll_us = 20'000;
 Error strange(std::string_view what) {
   return Error{Status::redis_error, fmt::format("the script {} gave what it never should", what), {}};
 }
-Error lost(const LeaseKey& key) {
-  return Error{Status::lease_lost, fmt::format("lease {} of job {} is over", key.fencing_token, to_text(key.id)), {}};
-}
-
 std::string number(std::int64_t value) { return fmt::format("{}", value); }
 std::string number(std::uint64_t value) { return fmt::format("{}", value); }
 
@@ -285,6 +281,14 @@ std::shared_ptr<RedisQueue::Setup> RedisQueue::setup() const {
 }
 
 std::string RedisQueue::nonce() const { return fmt::format("{:016x}", random_bits()); }
+
+Error RedisQueue::lost(const LeaseKey& key) const {
+  Error error{Status::lease_lost, fmt::format("lease {} of job {} is over", key.fencing_token, to_text(key.id)), {}};
+  if (options_.log != nullptr && options_.log->enabled(LogLevel::warning)) {
+    options_.log->write(LogLevel::warning, "queue", error.message);
+  }
+  return error;
+}
 
 void RedisQueue::log_expired(const Reply& letters) const {
   if (options_.log == nullptr || !options_.log->enabled(LogLevel::warning)) return;

@@ -100,6 +100,8 @@ class RedisQueue final : public Queue {
   /// Looks at the server, and makes the scripts for it.
   Result<void> check_server();
   std::string nonce() const;
+  /// Says so in the log as well: whoever loses a lease has worked in vain.
+  Error lost(const LeaseKey& key) const;
   void log_expired(const redis::Reply& letters) const;
 
   const RedisQueueOptions options_;

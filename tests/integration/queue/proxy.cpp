@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 #include <utility>
 
 #include <poll.h>
@@ -64,6 +65,10 @@ void Proxy::pass(int client) {
       if (count <= 0) {
         open = false;
         continue;
+      }
+      if (!up && !from_.empty()) {
+        const std::string_view said(bytes.data(), static_cast<std::size_t>(count));
+        if (const auto at = said.find(from_); at != std::string_view::npos) std::ranges::copy(to_, bytes.data() + at);
       }
       auto pass_on = static_cast<std::int64_t>(count);
       if (const auto limit = left.load(); limit >= 0) {

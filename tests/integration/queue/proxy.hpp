@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace gf::test {
@@ -23,6 +24,11 @@ class Proxy {
     up_ = bytes_up;
     down_ = bytes_down;
   }
+  /// From the next connection on: what the server says has `to` for `from`, which is as long and comes in one piece.
+  void replace(std::string from, std::string to) {
+    from_ = std::move(from);
+    to_ = std::move(to);
+  }
   std::uint64_t cuts() const { return cuts_; }
   const std::string& path() const { return path_; }
 
@@ -32,6 +38,8 @@ class Proxy {
 
   std::string path_;
   std::string server_path_;
+  std::string from_;  // As the next, set before a connection is made.
+  std::string to_;
   int listener_ = -1;
   std::atomic<bool> over_{false};
   std::atomic<std::int64_t> up_{-1};

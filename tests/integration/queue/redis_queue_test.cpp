@@ -9,6 +9,7 @@
 #include <csignal>
 #include <ctime>
 #include <fstream>
+#include <functional>
 #include <mutex>
 #include <random>
 #include <set>
@@ -128,6 +129,25 @@ void kill_workers(int jobs, int rounds, std::int64_t work_us) {
   MESSAGE("killed " << rounds << " workers; " << crashes << " jobs were recovered");
 }
 
+/// Keeps the warnings. Any thread.
+class Warnings final : public LogSink {
+ public:
+  bool enabled(LogLevel level) const noexcept override { return level <= LogLevel::warning; }
+  void write(LogLevel, std::string_view, std::string_view message) noexcept override {
+    const std::lock_guard lock(mutex_);
+    lines_.emplace_back(message);
+  }
+  std::size_t with(std::string_view text) const {
+    const std::lock_guard lock(mutex_);
+    return static_cast<std::size_t>(
+        std::ranges::count_if(lines_, [&](const auto& line) { return line.find(text) != std::string::npos; }));
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> lines_;  // Guarded by mutex_.
+};
+
 }  // namespace
 
 TEST_CASE("an idle worker sleeps in the server, and starts a job at once") {
@@ -197,6 +217,98 @@ TEST_CASE("who sleeps gets up for delays and for the leases of workers that died
 }
 
 TEST_CASE("workers that are killed lose nothing: every job is done once") { kill_workers(300, 12, 3000); }
+
+TEST_CASE("a worker that is frozen past its lease writes nothing over the one that took its job") {
+  RedisServer server;
+  QueueOptions options;
+  options.lease_us = 300 * ms;
+  options.max_crashes = 1000;
+  options.kept_finished = 1'000'000;
+  auto queue = open_queue(server.url(), options);
+  const auto id = queue->enqueue(job_of("x")).value().id;
+  const auto wait_for = [&](const std::function<bool()>& condition) {
+    const auto deadline = now_us() + 30 * second_us;
+    while (!condition()) {
+      REQUIRE(now_us() < deadline);
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  };
+  const auto loser = start_worker(server.url(), "q", options.lease_us, 100 * ms);
+  wait_for([&] { return queue->get(id).value().state == JobState::running; });
+  REQUIRE(::kill(loser, SIGSTOP) == 0);
+  std::vector<Lease> leases;
+  ReserveRequest request;
+  request.worker = "winner";
+  request.lease_us = 60 * second_us;
+  request.timeout_us = 30 * second_us;
+  leases = queue->reserve(request).value();
+  REQUIRE(leases.size() == 1);
+  CHECK(leases[0].key.id == id);
+  CHECK(leases[0].key.fencing_token == 2);
+  // It wakes, ends its work and says so, which is refused while the winner still works.
+  REQUIRE(::kill(loser, SIGCONT) == 0);
+  wait_for([&] { return queue->statistics().value().totals.fenced_off == 1; });
+  CHECK(queue->get(id).value().state == JobState::running);
+  CHECK(queue->get(id).value().worker == "winner");
+  CHECK(queue->complete(leases[0].key, {"the winner's", ""}).has_value());
+  end_process(loser);
+  CHECK(queue->get(id).value().result.reference == "the winner's");
+  const auto totals = queue->statistics().value().totals;
+  CHECK(totals.done == 1);
+  CHECK(totals.recovered == 1);
+}
+
+TEST_CASE("each call with a lease that is over leaves a line in the log") {
+  RedisServer server;
+  Warnings log;
+  RedisQueueOptions wanted;
+  wanted.url = server.url();
+  wanted.log = &log;
+  wanted.test_clock = "tonumber(redis.call('HGET', KEYS[1], 'clock') or '1700000000000000')";
+  auto queue = RedisQueue::create(std::move(wanted)).value();
+  auto client = redis::Client::create(server.url()).value();
+  const auto id = queue->enqueue(job_of("x")).value().id;
+  const auto lease = queue->reserve({}).value().at(0);
+  CHECK(log.with("is over") == 0);
+  REQUIRE(client->call({"HSET", queue->keys()[0], "clock", "1700000100000000"}).has_value());
+  const auto line = fmt::format("lease 1 of job {} is over", to_text(id));
+  CHECK(queue->extend(lease.key).error().status == Status::lease_lost);
+  CHECK(log.with(line) == 1);
+  CHECK(queue->report_progress(lease.key, {1, 2, ""}).error().status == Status::lease_lost);
+  CHECK(queue->complete(lease.key).error().status == Status::lease_lost);
+  CHECK(queue->fail(lease.key, {Status::internal, "", FailureAction::by_rules}).error().status == Status::lease_lost);
+  CHECK(queue->release(lease.key).error().status == Status::lease_lost);
+  CHECK(log.with(line) == 5);
+}
+
+TEST_CASE("a lease that ran out is found among twenty thousand that did not, without a look at them") {
+  RedisServer server;
+  RedisQueueOptions wanted;
+  wanted.url = server.url();
+  wanted.test_clock = "tonumber(redis.call('HGET', KEYS[1], 'clock') or '1700000000000000')";
+  auto queue = RedisQueue::create(std::move(wanted)).value();
+  auto client = redis::Client::create(server.url()).value();
+  constexpr std::size_t healthy = 20'000;
+  ReserveRequest request;
+  request.count = 500;
+  request.lease_us = 3600 * second_us;
+  for (std::size_t jobs = 0; jobs < healthy; jobs += 500) {
+    for (const auto& answer : queue->enqueue_many(std::vector<NewJob>(500, job_of("x")))) REQUIRE(answer.has_value());
+    REQUIRE(queue->reserve(request).value().size() == 500);
+  }
+  const auto id = queue->enqueue(job_of("lost")).value().id;
+  request.lease_us = second_us;
+  REQUIRE(queue->reserve(request).value().size() == 1);
+  REQUIRE(client->call({"HSET", queue->keys()[0], "clock", "1700000001000001"}).has_value());
+  REQUIRE(client->call({"CONFIG", "RESETSTAT"}).has_value());
+  const auto leases = queue->reserve(request).value();
+  REQUIRE(leases.size() == 1);
+  CHECK(leases[0].key.id == id);
+  CHECK(leases[0].key.fencing_token == 2);
+  CHECK(queue->statistics().value().running == healthy + 1);
+  // A page of a hundred active jobs is looked at for orphans; the rest is a handful.
+  CHECK(commands_of(*client) < 300);
+}
 
 TEST_CASE("a job that kills its worker ends in the dead letters, and names it") {
   RedisServer server;
@@ -380,6 +492,33 @@ TEST_CASE("a replica, a server that loads, and a password have errors of their o
   CHECK(other.value()->statistics().value().totals.accepted == 1);
   wanted.strict = true;  // Nothing is kept on disk here.
   CHECK(RedisQueue::create(wanted).error().status == Status::unsupported);
+}
+
+TEST_CASE("a server that may evict keys is warned of, and one that is too old is refused") {
+  RedisServer::Options evicting;
+  evicting.further = {"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"};
+  RedisServer server(evicting);
+  Warnings log;
+  RedisQueueOptions wanted;
+  wanted.url = server.url();
+  wanted.log = &log;
+  CHECK(RedisQueue::create(wanted).has_value());
+  CHECK(log.with("evicts keys when memory is short (maxmemory-policy allkeys-lru)") == 1);
+  wanted.strict = true;
+  const auto refused = RedisQueue::create(wanted);
+  REQUIRE(!refused.has_value());
+  CHECK(refused.error().status == Status::unsupported);
+  CHECK(refused.error().message.find("allkeys-lru") != std::string::npos);
+
+  // The real server's answers, but for the number of its version.
+  test::Proxy proxy(server.folder() + "/old", server.socket_path());
+  proxy.replace("redis_version:7", "redis_version:5");
+  wanted.strict = false;
+  wanted.url = "unix://" + proxy.path();
+  const auto old = RedisQueue::create(wanted);
+  REQUIRE(!old.has_value());
+  CHECK(old.error().status == Status::unsupported);
+  CHECK(old.error().message.find("6.2 or later is needed") != std::string::npos);
 }
 
 TEST_CASE("a server without memory refuses new jobs, and lets what is in be ended") {
