@@ -1,0 +1,2 @@
+CREATE TABLE a (x INTEGER);
+INSERT INTO a VALUES (1); -- gameforge: down

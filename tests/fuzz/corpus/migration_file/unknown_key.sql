@@ -1,0 +1,2 @@
+-- gameforge: depend: 3
+SELECT 1;

@@ -1,0 +1,4 @@
+-- gameforge: up
+SELECT 'a;
+-- gameforge: down
+SELECT $x$ b;

@@ -1,0 +1,4 @@
+-- gameforge: up
+CREATE TABLE a (x INTEGER);
+-- gameforge: down
+DROP TABLE a;

@@ -1,0 +1,3 @@
+-- first
+select /* in */ 1 /* tail */ ; -- after
+select 2 -- end

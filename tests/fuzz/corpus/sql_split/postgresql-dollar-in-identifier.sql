@@ -1,0 +1,1 @@
+create table a$b$c(x int); select 1; select x as y$z from a$b$c;

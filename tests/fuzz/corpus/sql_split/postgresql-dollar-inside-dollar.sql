@@ -1,0 +1,1 @@
+do $o$ begin execute $i$ select 1; $i$; end $o$; select 3

@@ -1,0 +1,1 @@
+do $$ begin perform 1; perform 2; end $$; select 1;

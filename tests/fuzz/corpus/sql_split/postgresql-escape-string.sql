@@ -1,0 +1,1 @@
+select E'a\';b', E'c\\'; select 2;

@@ -1,0 +1,2 @@
+select 1 +-- ; no
+ 2; select 4

@@ -1,0 +1,3 @@
+select 1;
+\d t
+select 2;

@@ -1,0 +1,1 @@
+create table "a;""b"(x int);select 1;

@@ -1,0 +1,1 @@
+select U&'d\0061t;a', U&"d!0061;" UESCAPE '!' from (select 1 as "da;") x; select 1;

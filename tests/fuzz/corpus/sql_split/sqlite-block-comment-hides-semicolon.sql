@@ -1,0 +1,2 @@
+create table t(a, b);
+select 1 /* ; */ + 2;select 3;

@@ -1,0 +1,1 @@
+create table t("begin" int, [end] int, `case` int); select "end" from t;

@@ -1,0 +1,1 @@
+select '-- no', '/* no'; select 2;

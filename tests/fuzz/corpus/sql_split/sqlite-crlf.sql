@@ -1,0 +1,3 @@
+create table t(a);
+-- note
+insert into t values (1);

@@ -1,0 +1,2 @@
+select 1; -- don't stop
+select 2;

@@ -1,0 +1,1 @@
+create table "we;ird"("a""b;" int);select 1;

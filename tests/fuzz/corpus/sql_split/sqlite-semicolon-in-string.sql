@@ -1,0 +1,2 @@
+create table t(a, b);
+insert into t values ('a;b', 'it''s; so');select 2;

@@ -1,0 +1,2 @@
+create table t(a);
+insert into t values (1);

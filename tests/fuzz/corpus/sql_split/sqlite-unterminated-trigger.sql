@@ -1,0 +1,3 @@
+create table t(a, b);
+create trigger r after insert on t begin
+ select 1;

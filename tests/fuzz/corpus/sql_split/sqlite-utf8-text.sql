@@ -1,0 +1,1 @@
+create table 表(列); insert into 表 values ('ü;🎮'); select 1;
