@@ -63,10 +63,25 @@ class Runner {
  private:
   enum class Turn : std::uint8_t { done, stale };
 
+  /// Who has the lock that we wait for.
+  struct LockOwner {
+    std::string words;     ///< For people.
+    std::string sign;      ///< Another one means that the owner got further.
+    bool at_work = false;  ///< PostgreSQL: a statement of its runs, and waits for nobody.
+  };
+  /// A wait, and when what it waits for last moved.
+  struct Waiting {
+    std::int64_t since_us = 0;
+    std::int64_t moved_at_us = 0;
+    std::int64_t record_id = -1;
+    std::string sign;
+  };
+
   Result<void> prepare_connection();
   Result<void> check(const Plan& plan, Report& report);
   Result<void> ensure_tables();
-  Result<void> begin_locked(bool read_records, std::int64_t* newest);
+  /// `label`: of the migration that it is for, which whoever waits for us is told; may be empty.
+  Result<void> begin_locked(bool read_records, std::int64_t* newest, const std::string& label = {});
   Result<Turn> run_in_transaction(std::vector<Step*> steps, Report& report, std::int64_t known_id);
   Result<void> run_step_in_transaction(Step& step, Report& report);
   Result<Turn> run_outside(Step& step, Report& report, std::int64_t known_id);
@@ -77,9 +92,10 @@ class Runner {
   Result<void> verify(const Step& step, Report& report);
   Result<void> check_foreign_keys(const Step& step, Report& report);
   Result<void> snapshot(Report& report);
-  Result<void> wait(const std::string& owner, std::int64_t since_us, std::int64_t* moved_id, std::int64_t* moved_at_us);
-  std::string lock_owner();
+  Result<void> wait(const LockOwner& owner, Waiting& waiting);
+  LockOwner lock_owner();
   std::string blocking_session();
+  std::string oldest_transaction();
   Record record_of(const Step& step, std::string state) const;
   Error statement_error(const Step& step, const Section& section, std::size_t index, Report& report) const;
   Error failed(const Step& step, Error error, Report& report, const std::string& advice) const;

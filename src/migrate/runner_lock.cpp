@@ -51,29 +51,47 @@ Result<History> Runner::read_history(bool brief) {
   }
 }
 
-std::string Runner::lock_owner() {
+Runner::LockOwner Runner::lock_owner() {
   if (sqlite()) {
+    LockOwner owner;
     const auto pid = sql::sqlite_lock_owner(sqlite_path_);
-    if (pid == 0) return "another connection to the file";
+    // What an open transaction writes shows in the sizes and times of the database's files.
+    owner.sign = fmt::format("{}", pid);
+    for (const char* suffix : {"", "-journal", "-wal"}) {
+      struct stat file {};
+      if (::stat((sqlite_path_ + suffix).c_str(), &file) != 0) continue;
+      owner.sign += fmt::format("|{} {}.{}", file.st_size, file.st_mtim.tv_sec, file.st_mtim.tv_nsec);
+    }
+    if (pid == 0) {
+      owner.words = "another connection to the file";
+      return owner;
+    }
     std::string name;
     if (const auto command = read_text(fmt::format("/proc/{}/comm", pid), 256)) name = command.value();
     while (!name.empty() && name.back() == '\n') name.pop_back();
-    return fmt::format("process {}{}", pid, name.empty() ? "" : fmt::format(" ({})", name));
+    owner.words = fmt::format("process {}{}", pid, name.empty() ? "" : fmt::format(" ({})", name));
+    return owner;
   }
+  // The application's name ends with the migration that is at work: see begin_locked.
   const auto rows = connection_.query(fmt::format(
-      "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'local'), a.state, a.backend_start::text FROM "
-      "pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted AND l.classid = "
-      "{} "
-      "AND l.objid = {} AND l.objsubid = 1",
+      "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'local'), a.backend_start::text, "
+      "coalesce(a.xact_start, a.query_start)::text, coalesce(a.query_start::text, ''), "
+      "coalesce(a.state = 'active' AND a.wait_event_type IS DISTINCT FROM 'Lock', false) FROM pg_locks l JOIN "
+      "pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted AND l.classid = {} AND l.objid "
+      "= {} AND l.objsubid = 1",
       static_cast<std::uint64_t>(lock_key) >> 32, static_cast<std::uint64_t>(lock_key) & 0xFFFFFFFFu));
-  if (!rows || rows.value().empty()) return "another runner";
+  if (!rows || rows.value().empty()) return {"another runner", "", false};
   const auto& row = rows.value();
-  return fmt::format("server process {}, {}, from {}, connected since {}", row.integer(0, 0), shown(row.text(0, 1)),
-                     row.text(0, 2), row.text(0, 4));
+  std::string words = fmt::format("server process {}, {}, from {}, connected since {}", row.integer(0, 0),
+                                  shown(row.text(0, 1)), row.text(0, 2), row.text(0, 3));
+  // Of another user's session the server tells no more.
+  if (!row.is_null(0, 4)) words += fmt::format(", at this since {}", row.text(0, 4));
+  return {std::move(words), fmt::format("{} {} {}", row.integer(0, 0), row.text(0, 1), row.text(0, 5)),
+          row.integer(0, 6) != 0};
 }
 
 std::string Runner::blocking_session() {
-  if (sqlite()) return lock_owner();
+  if (sqlite()) return lock_owner().words;
   const auto rows = connection_.query(
       "SELECT a.pid, a.application_name, a.state, a.xact_start::text, left(a.query, 80) FROM pg_stat_activity a WHERE "
       "a.xact_start IS NOT NULL AND a.pid <> pg_backend_pid() AND a.datname = current_database() AND EXISTS (SELECT 1 "
@@ -85,19 +103,35 @@ std::string Runner::blocking_session() {
                      shown(row.text(0, 1)), row.text(0, 2), row.text(0, 3), shown(row.text(0, 4)));
 }
 
-// One turn of waiting for whoever has the lock. Gives up when the records have not moved for lock_wait_us.
-Result<void> Runner::wait(const std::string& owner, std::int64_t since_us, std::int64_t* moved_id,
-                          std::int64_t* moved_at_us) {
+// Of this database, whose old snapshots a concurrent build waits for; a prepared transaction counts, though it has no
+// session.
+std::string Runner::oldest_transaction() {
+  const auto rows = connection_.query(
+      "SELECT * FROM (SELECT xact_start, 'server process ' || pid || ' (' || coalesce(application_name, '') || ', ' || "
+      "coalesce(state, 'of another user') || ', its transaction open since ' || xact_start || ', last statement ' || "
+      "left(query, 80) || ')' AS words FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() "
+      "AND backend_type = 'client backend' AND datname = current_database() UNION ALL SELECT prepared, 'the prepared "
+      "transaction ' || quote_literal(gid) || ', prepared at ' || prepared FROM pg_prepared_xacts WHERE database = "
+      "current_database()) AS open ORDER BY xact_start LIMIT 1");
+  if (!rows || rows.value().empty()) return "";
+  return rows.value().text(0, 1);
+}
+
+// One turn of waiting for whoever has the lock. Gives up when nothing has moved for lock_wait_us: neither the records,
+// nor the owner, nor what it does.
+Result<void> Runner::wait(const LockOwner& owner, Waiting& waiting) {
   GF_TRYV(check_cancel());
-  const auto waited_us = now_us() - since_us;
-  tell(EventType::waiting, nullptr, 0, waited_us, owner);
-  if (const auto id = newest_id(connection_, 0); id && id.value() != *moved_id) {
-    *moved_id = id.value();
-    *moved_at_us = now_us();
-  }
-  if (now_us() - *moved_at_us > settings_.lock_wait_us) {
+  const auto now = now_us();
+  if (waiting.since_us == 0) waiting.since_us = waiting.moved_at_us = now;
+  tell(EventType::waiting, nullptr, 0, now - waiting.since_us, owner.words);
+  const auto id = newest_id(connection_, 0);
+  const bool recorded = id && id.value() != waiting.record_id;
+  if (recorded) waiting.record_id = id.value();
+  if (recorded || owner.at_work || owner.sign != waiting.sign) waiting.moved_at_us = now;
+  waiting.sign = owner.sign;
+  if (now - waiting.moved_at_us > settings_.lock_wait_us) {
     return Error{Status::locked,
-                 fmt::format("the database's migrations are locked by {}; nothing moved for {} ms", owner,
+                 fmt::format("the database's migrations are locked by {}; nothing moved for {} ms", owner.words,
                              settings_.lock_wait_us / 1000),
                  {}};
   }
@@ -108,10 +142,14 @@ Result<void> Runner::wait(const std::string& owner, std::int64_t since_us, std::
 
 // Opens the transaction that holds the lock. The records are read only behind the lock, each by a statement of its own:
 // one statement would see the database as it was before it waited.
-Result<void> Runner::begin_locked(bool read_records, std::int64_t* newest) {
-  const auto since_us = now_us();
-  std::int64_t moved_id = -1;
-  std::int64_t moved_at_us = since_us;
+Result<void> Runner::begin_locked(bool read_records, std::int64_t* newest, const std::string& label) {
+  Waiting waiting;
+  // Who waits for us reads in our session's name which migration we are at.
+  const std::string name =
+      sqlite() || label.empty()
+          ? std::string()
+          : fmt::format("set_config('application_name', concat(current_setting('application_name'), ' ', {}), true), ",
+                        sql::quoted_text(label));
   for (;;) {
     if (sqlite()) {
       GF_TRYV(connection_.set_timeouts(100'000, 0));
@@ -129,14 +167,14 @@ Result<void> Runner::begin_locked(bool read_records, std::int64_t* newest) {
         return success();
       }
       if (begun.error().status != Status::locked) return begun;
-      GF_TRYV(wait(lock_owner(), since_us, &moved_id, &moved_at_us));
+      GF_TRYV(wait(lock_owner(), waiting));
       continue;
     }
     auto begun = connection_.script(
-        fmt::format("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT set_config('gameforge.locked', "
+        fmt::format("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {}set_config('gameforge.locked', "
                     "pg_try_advisory_xact_lock({})::text, "
                     "true); SELECT current_setting('gameforge.locked') = 'true'{}",
-                    lock_key, read_records ? ", (SELECT coalesce(max(id), 0) FROM gameforge_migrations)" : ""));
+                    name, lock_key, read_records ? ", (SELECT coalesce(max(id), 0) FROM gameforge_migrations)" : ""));
     if (!begun) {
       if (connection_.in_transaction()) (void)connection_.execute("ROLLBACK");
       return std::move(begun).as_failure();
@@ -147,7 +185,7 @@ Result<void> Runner::begin_locked(bool read_records, std::int64_t* newest) {
     }
     // Nobody waits inside the server: a blocked transaction would hold back a concurrent index build of the owner's.
     GF_TRYV(connection_.execute("ROLLBACK"));
-    GF_TRYV(wait(lock_owner(), since_us, &moved_id, &moved_at_us));
+    GF_TRYV(wait(lock_owner(), waiting));
   }
 }
 

@@ -227,6 +227,17 @@ Result<void> Runner::run_outside_locked(Step& step, Report& report, Record recor
       Error error = result.error();
       if (error.status != Status::cancelled && !error.message.starts_with(step.section.file)) {
         error = statement_error(step, step.section, index, report);
+        // A concurrent build waits for the transactions that were there before it: who reads that it was cut short
+        // wants to know whose.
+        const std::string code = connection_.failure().code;
+        if (alive && !sqlite() && (code == "57014" || code == "55P03" || code == "40P01") &&
+            traits_of(step.section.statements[index].text, dialect).outside_transaction_only) {
+          if (const auto oldest = oldest_transaction(); !oldest.empty()) {
+            error.message += "; the oldest transaction that is open: " + oldest;
+            auto& detail = report.failure->detail;
+            detail += (detail.empty() ? "" : "; ") + ("the oldest transaction that is open: " + oldest);
+          }
+        }
       }
       if (!alive)
         return failed(step, std::move(error), report, "the connection is gone: run again, and it goes on from there");
@@ -284,19 +295,20 @@ Result<Runner::Turn> Runner::run_outside(Step& step, Report& report, std::int64_
     sql::Connection* connection = nullptr;
     ~SessionLock() {
       if (connection != nullptr && connection->usable()) {
-        (void)connection->query(fmt::format("SELECT pg_advisory_unlock({})", lock_key));
+        (void)connection->script(fmt::format("RESET application_name; SELECT pg_advisory_unlock({})", lock_key));
       }
     }
   } session;
   const auto since_us = now_us();
-  std::int64_t moved_id = -1;
-  std::int64_t moved_at_us = since_us;
+  Waiting waiting;
   for (;;) {
     if (sqlite()) {
       if (sqlite_path_.empty()) break;
       GF_TRY(side, SideLock::try_take(sqlite_path_));
       if (side) break;
-      GF_TRYV(wait("a runner whose migration runs outside a transaction", since_us, &moved_id, &moved_at_us));
+      auto owner = lock_owner();
+      owner.words = "a runner whose migration runs outside a transaction, " + owner.words;
+      GF_TRYV(wait(owner, waiting));
       continue;
     }
     GF_TRY(const auto taken,
@@ -314,9 +326,14 @@ Result<Runner::Turn> Runner::run_outside(Step& step, Report& report, std::int64_
       }
       break;
     }
-    GF_TRYV(wait(lock_owner(), since_us, &moved_id, &moved_at_us));
+    GF_TRYV(wait(lock_owner(), waiting));
   }
   report.waited_us += now_us() - since_us;
+  if (!sqlite()) {
+    GF_TRYV(connection_.query(fmt::format(
+        "SELECT set_config('application_name', concat(current_setting('application_name'), ' ', {}), false)",
+        sql::quoted_text(step.label()))));
+  }
   // Behind the lock the records may be others than those that the plan was made from, and a resumed row may have moved.
   GF_TRY(const auto history, read_history());
   if (history.last_id != known_id) return Turn::stale;

@@ -138,7 +138,7 @@ Result<Runner::Turn> Runner::run_in_transaction(std::vector<Step*> steps, Report
   for (std::uint32_t attempt = 0;; ++attempt) {
     std::int64_t newest = 0;
     const auto waiting_since_us = now_us();
-    GF_TRYV(begin_locked(tables_exist_, &newest));
+    GF_TRYV(begin_locked(tables_exist_, &newest, steps.front()->label()));
     report.waited_us += now_us() - waiting_since_us;
     if (!tables_exist_) {
       GF_TRYV(create_tables(connection_));

@@ -2,6 +2,8 @@
 // stop.
 #include "support.hpp"
 
+#include "migrate/runner.hpp"
+
 #include <doctest/doctest.h>
 
 #include <signal.h>
@@ -435,5 +437,93 @@ static void lock_dies(const Place& place) {
   CHECK(message(place.apply()) == "");
   CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(5));
 }
+namespace {
+
+/// A first runner is longer at one migration than a second one waits while nothing moves. The second sees that the
+/// first is at work, says who and at what, and goes on behind it.
+void long_first_runner(const Place& place, std::int64_t first_us, std::int64_t lock_wait_us) {
+  constexpr int parts = 20;
+  // More than the page cache holds, so that what is written reaches the file, as a big migration's does.
+  std::string slow = "create table big (x text);\n";
+  if (place.sqlite()) {
+    for (int i = 0; i < parts; ++i) slow += "insert into big values (zeroblob(3000000));\n";
+  } else {
+    slow +=
+        "insert into big values ('a');\nselect pg_sleep(" + std::to_string(static_cast<double>(first_us) / 1e6) + ");";
+  }
+  place.folder.write("001_slow.sql", slow);
+  std::atomic<bool> begun{false};
+  gf::Result<void> first_result = gf::success();
+  std::thread first([&] {
+    auto settings = place.settings();
+    settings.checks = false;
+    settings.hooks.progress = [&](const gf::migrate::Event& event) {
+      if (event.type != gf::migrate::EventType::statement) return;
+      begun = true;
+      if (place.sqlite()) std::this_thread::sleep_for(std::chrono::microseconds(first_us / parts));
+    };
+    Report report;
+    first_result = place.apply(settings, {}, report);
+  });
+  while (!begun) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  place.folder.write("002_next.sql", "create table next (x int)");
+  auto settings = place.settings();
+  settings.lock_wait_us = lock_wait_us;
+  std::string owner;
+  settings.hooks.progress = [&](const gf::migrate::Event& event) {
+    if (event.type == gf::migrate::EventType::waiting) owner = event.message;
+  };
+  Report report;
+  const auto began = std::chrono::steady_clock::now();
+  const auto second_result = place.apply(settings, {}, report);
+  const auto waited = std::chrono::steady_clock::now() - began;
+  first.join();
+  CHECK(message(first_result) == "");
+  CHECK(message(second_result) == "");
+  CHECK(waited > std::chrono::microseconds(lock_wait_us));
+  CHECK(place.applied() == std::vector<std::string>{"001_slow", "002_next"});
+  CAPTURE(owner);
+  if (place.sqlite()) {
+    CHECK(owner.find("process " + std::to_string(getpid())) != std::string::npos);
+  } else {
+    CHECK(owner.find("gameforge migrate 001_slow") != std::string::npos);
+    CHECK(owner.find("at this since 20") != std::string::npos);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("sqlite: a first runner that is long at work is waited for longer than one that does nothing") {
+  long_first_runner(Place(Dialect::sqlite), 3'000'000, 1'000'000);
+}
+TEST_CASE("postgresql: a first runner that is long at work is waited for longer than one that does nothing") {
+  long_first_runner(Place(Dialect::postgresql), 3'000'000, 1'000'000);
+}
+TEST_SUITE("long") {
+  // With the settings that hosts have when they set none.
+  TEST_CASE("sqlite: a first runner that takes more than 60 s is waited for") {
+    long_first_runner(Place(Dialect::sqlite), 64'000'000, gf::migrate::Settings{}.lock_wait_us);
+  }
+  TEST_CASE("postgresql: a first runner that takes more than 60 s is waited for") {
+    long_first_runner(Place(Dialect::postgresql), 64'000'000, gf::migrate::Settings{}.lock_wait_us);
+  }
+}
+
+TEST_CASE("postgresql: a runner that holds the lock and does nothing is not waited for without end") {
+  const Place place(Dialect::postgresql);
+  place.folder.write("001_a.sql", "create table a (x int)");
+  const auto idle = place.connect();
+  REQUIRE(idle->execute("begin"));
+  REQUIRE(idle->query("select pg_advisory_xact_lock(" + std::to_string(gf::migrate::lock_key) + ")").has_value());
+  auto settings = place.settings();
+  settings.lock_wait_us = 300'000;
+  Report report;
+  const auto refused = place.apply(settings, {}, report);
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().status == Status::locked);
+  CHECK(refused.error().message.find("server process " + std::to_string(idle->backend_id().value())) !=
+        std::string::npos);
+}
+
 TEST_CASE("sqlite: a lock dies with its holder") { lock_dies(Place(Dialect::sqlite)); }
 TEST_CASE("postgresql: a lock dies with its holder") { lock_dies(Place(Dialect::postgresql)); }
