@@ -464,17 +464,30 @@ void add_validate(CLI::App& migrate, Chosen& chosen) {
   auto* app = migrate.add_subcommand("validate", "Checks the files, and with a database what it has of them");
   auto choice = std::make_shared<Choice>();
   auto round_trip = std::make_shared<bool>(false);
+  auto write_sums = std::make_shared<bool>(false);
   choice->add_to(*app, chosen);
-  app->add_flag("--round-trip", *round_trip, "Run every migration up, down and up on a scratch database");
+  auto* trip = app->add_flag("--round-trip", *round_trip, "Run every migration up, down and up on a scratch database");
+  app->add_flag("--write-sums", *write_sums,
+                "Write gameforge.sum into the folder: from then on a file that is put in, taken out or edited without\n"
+                "this option is an error, and two branches that both add one meet in a merge conflict")
+      ->excludes(trip);
   app->footer(
       "Ends with 0, or with the group of the first thing that is wrong; warnings do not count.\n"
       "\n"
       "Examples:\n"
       "  gameforge migrate validate --dir migrations\n"
+      "  gameforge migrate validate --dir migrations --write-sums\n"
       "  gameforge migrate validate --db sqlite:game.db --round-trip");
-  app->callback([&chosen, choice, round_trip] {
-    chosen.run = [&chosen, choice, round_trip] {
+  app->callback([&chosen, choice, round_trip, write_sums] {
+    chosen.run = [&chosen, choice, round_trip, write_sums] {
       Migrator migrator(*choice, chosen.json, false);
+      if (*write_sums) {
+        // The library fills an empty one in.
+        const auto path = choice->dir + "/gameforge.sum";
+        if (!std::ofstream(path, std::ios::binary | std::ios::trunc)) {
+          throw Failure{GF_ERR_IO, fmt::format("{} could not be written", path)};
+        }
+      }
       const auto report =
           migrator.end(*round_trip ? gf_migrator_round_trip(migrator.get()) : gf_migrator_validate(migrator.get()));
       chosen.exit_code = group_of(migrator.info().problem_status);

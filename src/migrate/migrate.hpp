@@ -166,7 +166,8 @@ class Migrator {
   Result<void> prove(const Goal& goal, bool in_place, Report& report) const;
 
   Result<StatusReport> status() const;
-  /// Files alone, and against the database where there is a URL: order, syntax, lint, edits, drift.
+  /// Files alone, and against the database where there is a URL: order, syntax, lint, edits, drift; and against the
+  /// folder's file of sums, where there is one (see sums.hpp).
   Result<ValidateReport> validate() const;
   /// Up, down, up of every migration on a scratch database; errors are those that do not come back to the same schema.
   Result<ValidateReport> round_trip() const;
@@ -181,11 +182,13 @@ class Migrator {
   /// The path of the file that create would write now. Errors: those of read_folder; invalid_argument (a name without a
   /// letter or digit); already_exists.
   static Result<std::string> next_path(const std::string& folder, std::string_view name, const Clock& clock);
-  /// Writes the next numbered file from a template and gives its path. Timestamps where the newest file has one.
+  /// Writes the next numbered file from a template and gives its path. Timestamps where the newest file has one. A file
+  /// of sums that is there gets its line.
   static Result<std::string> create(const std::string& folder, std::string_view name, const Clock& clock);
 
  private:
   friend class Runner;
+  Result<ValidateReport> validate_schema() const;
   Settings settings_;
   std::vector<Migration> migrations_;
   std::vector<std::size_t> order_;

@@ -3,6 +3,7 @@
 #include "migrate/plan.hpp"
 #include "migrate/runner.hpp"
 #include "migrate/scratch.hpp"
+#include "migrate/sums.hpp"
 
 #include "base/files.hpp"
 #include "base/utf8.hpp"
@@ -245,6 +246,15 @@ ValidateReport validate_files(const std::vector<Migration>& migrations, const st
 }  // namespace
 
 Result<ValidateReport> Migrator::validate() const {
+  GF_TRY(auto report, validate_schema());
+  if (!settings_.folder.empty()) {
+    GF_TRY(auto sums, check_sums(settings_.folder, migrations_));
+    for (auto& error : sums) report.errors.push_back(std::move(error));
+  }
+  return report;
+}
+
+Result<ValidateReport> Migrator::validate_schema() const {
   if (settings_.url.empty()) {
     // No database says which dialect is meant: files must hold in one of the two.
     auto sqlite = validate_files(migrations_, order_, settings_, sql::Dialect::sqlite);
@@ -508,7 +518,13 @@ Result<std::string> Migrator::create(const std::string& folder, std::string_view
       "\n"
       "-- gameforge: down\n",
       shown(name));
+  // Both texts are there before either file is: a damaged file of sums leaves nothing half made.
+  GF_TRY(const auto migration, parse_files({{path.substr(path.find_last_of('/') + 1), text}}));
+  GF_TRY(const auto sums, sums_with(folder, migration.front()));
   GF_TRYV(write_whole(path, text));
+  if (!sums.empty()) {
+    GF_TRYV(write_whole(join_path(folder, sums_file), sums));
+  }
   return path;
 }
 

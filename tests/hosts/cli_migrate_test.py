@@ -306,6 +306,26 @@ class Sqlite(OnBoth, Case):
         self.bad(1, "create", "more", says="more")
         self.bad(1, "create", "x", "--dir", "nowhere", says="nowhere")
 
+    def test_a_file_of_sums_sees_what_came_in_without_it(self):
+        self.three()
+        sums = self.folder / "migrations" / "gameforge.sum"
+        self.good("validate")
+        self.assertFalse(sums.exists())
+        self.good("validate", "--write-sums")
+        self.assertEqual(len(sums.read_text().splitlines()), 4)
+        made = self.good("create", "one more").strip()
+        self.good("validate")
+        self.write("099_stray.sql", "-- gameforge: up\nCREATE TABLE stray (x INTEGER);\n")
+        with open(self.folder / made, "a", encoding="utf-8") as file:
+            file.write("DROP TABLE users;\n")
+        ended = self.run_it("validate", "--json")
+        self.assertEqual(ended.returncode, 4, ended)
+        told = [error["message"] for error in json.loads(ended.stdout)["errors"]]
+        self.assertEqual([text.split(":")[0] for text in told], ["004_one_more.sql", "099_stray.sql"])
+        self.good("validate", "--write-sums")
+        self.good("validate")
+        self.bad(1, "validate", "--write-sums", "--round-trip", says="--write-sums")
+
     def test_another_dir(self):
         (self.folder / "schema").mkdir()
         (self.folder / "schema" / "001_users.sql").write_text(USERS)

@@ -471,7 +471,8 @@ void long_first_runner(const Place& place, std::int64_t first_us, std::int64_t l
   settings.lock_wait_us = lock_wait_us;
   std::string owner;
   settings.hooks.progress = [&](const gf::migrate::Event& event) {
-    if (event.type == gf::migrate::EventType::waiting) owner = event.message;
+    // The last one may be of the snapshot behind the run.
+    if (event.type == gf::migrate::EventType::waiting && owner.empty()) owner = event.message;
   };
   Report report;
   const auto began = std::chrono::steady_clock::now();
