@@ -38,7 +38,7 @@ Result<std::unique_ptr<sql::Connection>> connect(const Settings& settings, bool 
 }
 
 /// What the error's message says about its place, for reports of what was refused before it ran.
-void fill_failure(const Error& error, Report& report) {
+void fill_failure(Error& error, Report& report) {
   if (report.failure) return;
   FailureReport failure;
   failure.message = error.message;
@@ -51,6 +51,23 @@ void fill_failure(const Error& error, Report& report) {
     if (error_code == std::errc() && end != rest.data() + rest.size()) {
       std::from_chars(end + 1, rest.data() + rest.size(), failure.column);
     }
+  }
+  for (const auto& step : report.steps) {
+    if (failure.file.empty() || step.file != failure.file) continue;
+    failure.label = step.label;
+    for (std::size_t i = 0; i < step.statements.size(); ++i) {
+      if (error.message.find(describe(i, step.statements[i])) == std::string::npos) continue;
+      failure.statement_number = i + 1;
+      failure.statement = step.statements[i];
+      break;
+    }
+    const bool none =
+        std::none_of(report.steps.begin(), report.steps.end(), [](const StepReport& one) { return one.done; });
+    if (none) {
+      failure.advice = "nothing was applied: correct the file and run again";
+      error.message += "; " + failure.advice;
+    }
+    break;
   }
   report.failure = std::move(failure);
 }
@@ -92,8 +109,10 @@ Result<void> Migrator::apply(const Goal& goal, Report& report) const {
     return runner.run(goal, report);
   };
   auto result = run();
-  if (!result) fill_failure(result.error(), report);
-  return result;
+  if (result) return result;
+  Error error = result.error();
+  fill_failure(error, report);
+  return error;
 }
 
 Result<void> Migrator::prove(const Goal& goal, bool in_place, Report& report) const {
@@ -139,8 +158,10 @@ Result<void> Migrator::prove(const Goal& goal, bool in_place, Report& report) co
     return success();
   };
   auto result = run();
-  if (!result) fill_failure(result.error(), report);
-  return result;
+  if (result) return result;
+  Error error = result.error();
+  fill_failure(error, report);
+  return error;
 }
 
 Result<StatusReport> Migrator::status() const {

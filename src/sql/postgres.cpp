@@ -23,7 +23,7 @@ namespace {
   X(PQexecParams) X(PQresultStatus) X(PQresultErrorField) X(PQresultErrorMessage) X(PQclear) X(PQntuples) \
   X(PQnfields) X(PQfname) X(PQftype) X(PQgetvalue) X(PQgetlength) X(PQgetisnull) X(PQtransactionStatus) \
   X(PQbackendPID) X(PQgetCancel) X(PQcancel) X(PQfreeCancel) X(PQsetNoticeReceiver) X(PQputCopyEnd) \
-  X(PQgetResult) X(PQparameterStatus)
+  X(PQgetResult) X(PQparameterStatus) X(PQconninfoParse) X(PQconninfoFree) X(PQfreemem)
 // clang-format on
 
 struct Libpq {
@@ -308,6 +308,14 @@ class Postgres final : public Connection {
 
 Result<std::unique_ptr<Connection>> open_postgres(const std::string& url, const OpenOptions& options) {
   GF_TRY(const Libpq* const pq, libpq());
+  // libpq quotes the part of the URL that it cannot read, which may hold the password, so its words are not told.
+  const Error unreadable{
+      Status::invalid_argument, fmt::format("the database's URL {} cannot be read", shown(redacted(url))), {}};
+  char* why = nullptr;
+  PQconninfoOption* const parts = pq->PQconninfoParse(url.c_str(), &why);
+  pq->PQfreemem(why);
+  if (parts == nullptr) return unreadable;
+  pq->PQconninfoFree(parts);
   // libpq rounds below 2 s up to 2 s (its documentation, connect_timeout).
   const std::string timeout =
       fmt::format("{}", std::max<std::int64_t>(2, (options.connect_timeout_us + 999'999) / 1'000'000));
@@ -339,9 +347,7 @@ Result<std::unique_ptr<Connection>> open_postgres(const std::string& url, const 
     } else if (words.find("database \"") != std::string::npos && words.find("does not exist") != std::string::npos) {
       status = Status::not_found;
     } else if (words.find("invalid ") == 0 || words.find("missing ") == 0) {
-      // libpq quotes the part of the URL that it could not read, which may hold the password.
-      return Error{
-          Status::invalid_argument, fmt::format("the database's URL {} cannot be read", shown(redacted(url))), {}};
+      return unreadable;
     }
     return Error{status, fmt::format("{} cannot be reached: {}", redacted(url), words), {}};
   }

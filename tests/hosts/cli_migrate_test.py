@@ -184,7 +184,11 @@ class OnBoth:
     def test_what_fails_says_where_and_under_json_too(self):
         self.write("001_users.sql", USERS)
         self.write("002_broken.sql", "-- gameforge: up\ncreate table more (id int);\n\ncreate tabel x (id int);\n")
-        self.bad(4, "run", says="002_broken.sql:4:")
+        self.bad(4, "run", says=["002_broken.sql:4:", "statement 2", "nothing was applied"])
+        failure = json.loads(self.run_it("run", "--json").stdout)["report"]["failure"]
+        self.assertEqual((failure["migration"], failure["line"], failure["statement_number"], failure["statement"]),
+                         ("002_broken", 4, 2, "create tabel x (id int)"))
+        self.assertIn("nothing was applied", failure["advice"])
         self.write("002_broken.sql", "-- gameforge: up\ncreate table more (id int);\ninsert into more values ('a', 2);\n")
         ended = self.run_it("run", "--json", "--no-checks")
         self.assertEqual(ended.stdout.count("\n"), 1, ended)
@@ -381,6 +385,13 @@ class Postgres(OnBoth, Case):
         right = self.good("status", "--db", f"postgresql://locked:right@/{name}?host={host}")
         self.assertNotIn("right", right)
         self.assertIn("***", right)
+
+    def test_a_url_that_cannot_be_read_is_group_1_and_its_password_is_not_told(self):
+        for url in ("postgresql://u:hunter2@[bad/d", "postgresql://u:hunter2@h:99999/d", "postgresql://u:hun%zzter2@h/d",
+                    "postgresql://u:hunter2@h/d?nosuch=1", "postgresql://u:hun/ter2@h/d", "postgresql://u@h/d?password=hunter2&x"):
+            with self.subTest(url=url):
+                ended = self.bad(1, "status", "--db", url, says="cannot be read")
+                self.assertNotIn("ter2", ended.stdout + ended.stderr)
 
     def test_a_server_that_is_not_there_is_group_5(self):
         self.three()
