@@ -12,7 +12,7 @@ import unittest
 from array import array
 from pathlib import Path
 
-from support import MODELS, NEEDS_REAL, REAL, missing_modules, read_png
+from support import MODELS, NEEDS_REAL, REAL, missing_modules, read_png, run_in_this_interpreter
 
 import gameforge
 
@@ -415,13 +415,8 @@ def grown_by_released_images():
 
 
 def main():
-    if reason := os.environ.get("GAMEFORGE_TEST_SKIP"):
-        print(f"skipped: {reason}")
+    if not run_in_this_interpreter():
         return 77
-    preload = os.environ.get("GAMEFORGE_TEST_PRELOAD")
-    if preload and os.environ.get("LD_PRELOAD") != preload:
-        # Only now, so that nothing between ctest and this program runs with it.
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "LD_PRELOAD": preload})
     if "--released-images" in sys.argv:
         print(grown_by_released_images())
         return 0

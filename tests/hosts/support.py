@@ -35,6 +35,19 @@ if not REAL:
 sys.path.insert(0, str(SOURCE / "bindings" / "python"))
 
 
+def run_in_this_interpreter():
+    """False, with the reason printed, where this interpreter cannot run the library; begins anew with the sanitizer's
+    runtime where it needs that first."""
+    if reason := os.environ.get("GAMEFORGE_TEST_SKIP"):
+        print(f"skipped: {reason}")
+        return False
+    preload = os.environ.get("GAMEFORGE_TEST_PRELOAD")
+    if preload and os.environ.get("LD_PRELOAD") != preload:
+        # Only now, so that nothing between ctest and this program runs with it.
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "LD_PRELOAD": preload})
+    return True
+
+
 @dataclass
 class Png:
     width: int

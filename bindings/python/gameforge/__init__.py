@@ -23,6 +23,7 @@ from .errors import (
 from .image import Image, grid
 from .latents import read_latents, write_latents
 from .library import doctor, library_version, status_table, version
+from .migrator import MigrationEvent, Migrator, create_migration
 
 __all__ = [
     "CallerError",
@@ -37,6 +38,9 @@ __all__ = [
     "Job",
     "JobInfo",
     "MemoryOrDeviceError",
+    "MigrationEvent",
+    "Migrator",
+    "create_migration",
     "doctor",
     "grid",
     "library_version",

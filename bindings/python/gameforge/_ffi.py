@@ -186,6 +186,77 @@ class PngOptions(_Struct):
     _fields_ = [("struct_size", c_uint32), ("compression", c_uint32), ("parameters", c_char_p)]
 
 
+class MigratorOptions(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("flags", c_uint32),
+        ("url", c_char_p),
+        ("folder", c_char_p),
+        ("file_names", POINTER(c_char_p)),
+        ("file_texts", POINTER(c_char_p)),
+        ("variable_names", POINTER(c_char_p)),
+        ("variable_values", POINTER(c_char_p)),
+        ("file_count", c_uint32),
+        ("variable_count", c_uint32),
+        ("applied_by", c_char_p),
+        ("tool_version", c_char_p),
+        ("lock_wait_us", c_int64),
+        ("lock_timeout_us", c_int64),
+        ("statement_timeout_us", c_int64),
+        ("lock_retries", c_uint32),
+        ("reserved", c_uint32),
+        ("hook", c_void_p),
+        ("hook_user_data", c_void_p),
+    ]
+
+
+class MigrationGoal(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("kind", c_uint32),
+        ("version", c_int64),
+        ("steps", c_uint32),
+        ("cascade", c_uint32),
+    ]
+
+
+class MigratorInfo(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("work", c_uint32),
+        ("running", c_uint32),
+        ("status", c_uint32),
+        ("step_count", c_uint32),
+        ("done_count", c_uint32),
+        ("drop_count", c_uint32),
+        ("warning_count", c_uint32),
+        ("problem_count", c_uint32),
+        ("problem_status", c_uint32),
+        ("entry_count", c_uint32),
+        ("pending_count", c_uint32),
+        ("highest_applied", c_int64),
+        ("line", c_uint32),
+        ("column", c_uint32),
+        ("statement_number", c_uint64),
+        ("waited_us", c_int64),
+        ("check_us", c_int64),
+        ("apply_us", c_int64),
+    ]
+
+
+class MigrationEventStruct(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("type", c_uint32),
+        ("direction", c_uint32),
+        ("status", c_uint32),
+        ("version", c_int64),
+        ("statement", c_uint64),
+        ("statement_count", c_uint64),
+        ("elapsed_us", c_int64),
+    ]
+
+
 _size_out = POINTER(c_uint64)
 # Handles are no addresses but fit into a pointer. Text out is a void pointer, so that NULL and buffers both pass.
 _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -239,6 +310,25 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "gf_image_read_png": (c_uint32, (c_char_p, POINTER(c_void_p))),
     "gf_latents_read": (c_uint32, (c_char_p, c_void_p, _size_out, POINTER(c_uint32))),
     "gf_latents_write": (c_uint32, (c_char_p, c_void_p, POINTER(c_uint32))),
+    "gf_migrator_open": (c_uint32, (POINTER(MigratorOptions), POINTER(c_void_p))),
+    "gf_migrator_close": (c_uint32, (c_void_p, c_int64)),
+    "gf_migrator_plan": (c_uint32, (c_void_p, POINTER(MigrationGoal))),
+    "gf_migrator_apply": (c_uint32, (c_void_p, POINTER(MigrationGoal))),
+    "gf_migrator_prove": (c_uint32, (c_void_p, POINTER(MigrationGoal), c_uint32)),
+    "gf_migrator_status": (c_uint32, (c_void_p,)),
+    "gf_migrator_validate": (c_uint32, (c_void_p,)),
+    "gf_migrator_round_trip": (c_uint32, (c_void_p,)),
+    "gf_migrator_baseline": (c_uint32, (c_void_p, c_int64)),
+    "gf_migrator_repair": (c_uint32, (c_void_p, c_uint32, c_int64, c_char_p)),
+    "gf_migrator_dump": (c_uint32, (c_void_p,)),
+    "gf_migrator_diff": (c_uint32, (c_void_p,)),
+    "gf_migrator_drift": (c_uint32, (c_void_p,)),
+    "gf_migrator_cancel": (c_uint32, (c_void_p,)),
+    "gf_migrator_poll": (c_uint32, (c_void_p, POINTER(MigrationEventStruct), c_void_p, _size_out)),
+    "gf_migrator_wait": (c_uint32, (c_void_p, c_int64, POINTER(MigratorInfo))),
+    "gf_migrator_report_json": (c_uint32, (c_void_p, c_void_p, _size_out)),
+    "gf_migrator_error_json": (c_uint32, (c_void_p, c_void_p, _size_out)),
+    "gf_migration_create": (c_uint32, (c_char_p, c_char_p, c_void_p, _size_out)),
     "gf_doctor_json": (c_uint32, (POINTER(EngineOptions), c_void_p, _size_out)),
 }
 
