@@ -398,7 +398,7 @@ Result<Enqueued> MemoryQueue::enqueue(NewJob job, std::int64_t timeout_us) {
       continue;
     }
     auto admitted = admit(job, blob, blob_bytes, now);
-    if (admitted && journaling_ && !admitted.value().duplicate) {
+    if (journaling_ && admitted && !admitted.value().duplicate) {
       GF_TRYV(settle(lock, true));
     }
     if (admitted || admitted.error().status != Status::queue_full) return admitted;

@@ -125,10 +125,11 @@ class MemoryQueue final : public Queue {
   std::uint32_t hold_user(const std::string& name);
   /// Notes what the journal does not have yet.
   void mark(std::uint32_t slot, std::uint8_t changes);
-  /// Waits until the journal has all that was noted before; lets go of the lock meanwhile.
+  /// With a journal: waits until it has all that was noted before; lets go of the lock meanwhile.
   Result<void> settle(std::unique_lock<std::mutex>& lock, bool arrives);
-  /// The same for what has happened already, whatever the journal says.
+  /// The same, where there is one, for what has happened already, whatever the journal says.
   Result<void> settled(std::unique_lock<std::mutex>& lock);
+  Result<void> settle_done(std::unique_lock<std::mutex>& lock);
   void commit(std::unique_lock<std::mutex>& lock);
   Result<void> write_now(std::unique_lock<std::mutex>& lock);
   void collect();
@@ -190,6 +191,7 @@ class MemoryQueue final : public Queue {
   // Guarded by mutex_, all of the following.
   QueueOptions options_;
   std::uint64_t random_state_;
+  std::unique_ptr<Journaling> journaling_;  // Null without a journal. Beside what every call reads.
   Slab<Node> nodes_;
   std::uint32_t node_count_ = 0;  // One past the largest slot that was ever used.
   std::uint32_t first_free_ = none;
@@ -228,7 +230,6 @@ class MemoryQueue final : public Queue {
   QueueTotals totals_;
   Histogram wait_;
   Histogram run_;
-  std::unique_ptr<Journaling> journaling_;  // Null without a journal.
   bool paused_ = false;
   bool closed_ = false;
   std::uint32_t sleepers_ = 0;

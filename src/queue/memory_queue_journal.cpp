@@ -112,7 +112,6 @@ void MemoryQueue::turn_away(std::uint32_t slot, std::int64_t now) {
 // ---- Batches --------------------------------------------------------------------------------------------------------
 
 Result<void> MemoryQueue::settle(std::unique_lock<std::mutex>& lock, bool arrives) {
-  if (!journaling_) return success();
   auto& journaling = *journaling_;
   Journaling::Waiter me;
   me.arrives = arrives;
@@ -133,7 +132,7 @@ Result<void> MemoryQueue::settle(std::unique_lock<std::mutex>& lock, bool arrive
   return std::move(me.answer);
 }
 
-Result<void> MemoryQueue::settled(std::unique_lock<std::mutex>& lock) {
+Result<void> MemoryQueue::settle_done(std::unique_lock<std::mutex>& lock) {
   auto kept = settle(lock, false);
   if (kept) return kept;
   auto error = std::move(kept).error();

@@ -98,8 +98,15 @@ struct MemoryQueue::Journaling {
   }
 };
 
+// Inline, as every call of a queue without a journal passes here.
 inline void MemoryQueue::mark(std::uint32_t slot, std::uint8_t changes) {
-  if (journaling_) journaling_->mark(slot, changes);
+  if (journaling_) [[unlikely]]
+    journaling_->mark(slot, changes);
+}
+inline Result<void> MemoryQueue::settled(std::unique_lock<std::mutex>& lock) {
+  if (!journaling_) [[likely]]
+    return success();
+  return settle_done(lock);
 }
 
 }  // namespace gf::queue
