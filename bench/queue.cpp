@@ -1,7 +1,9 @@
-// The queues' speed: the in-process one by itself, the one in Redis beside a bare EVALSHA of as many writes.
+// The queues' speed: the in-process one by itself and with a journal, the one in Redis beside a bare EVALSHA of as many
+// writes. Each prints JSON lines.
 //
-// gameforge_bench_queue memory [SECONDS]          prints JSON lines
-// gameforge_bench_queue redis URL [SECONDS]       the same, on a server that is empty and stays the caller's
+// gameforge_bench_queue memory [SECONDS]
+// gameforge_bench_queue journal FOLDER [SECONDS]  in both durabilities, on the folder's disk
+// gameforge_bench_queue redis URL [SECONDS]       on a server that is empty and stays the caller's
 #include "queue/memory_queue.hpp"
 #include "queue/redis_queue.hpp"
 
@@ -18,7 +20,9 @@
 #include <thread>
 #include <vector>
 
+#include <fcntl.h>
 #include <malloc.h>
+#include <unistd.h>
 
 namespace {
 
@@ -159,6 +163,90 @@ int writes_of(redis::Client& client, const std::function<void()>& step) {
     if (at != std::string::npos) writes += std::strtoull(info.c_str() + info.find('=', at) + 1, nullptr, 10);
   }
   return static_cast<int>((writes + calls / 2) / calls);
+}
+
+/// Jobs a second with a journal: accepted, and taken and ended; how long a backlog takes to come back.
+void journal_bench(const std::string& folder, double seconds, Durability durability, const std::string& name) {
+  const auto path = folder + "/gameforge_bench_journal";
+  const auto clear = [&] {
+    for (const char* end : {"", "-wal", "-journal"}) (void)std::remove((path + end).c_str());
+  };
+  const auto open = [&] {
+    MemoryQueueOptions wanted;
+    wanted.queue = bench_options();
+    wanted.journal = JournalOptions{path, durability, {}};
+    return must(MemoryQueue::create(std::move(wanted)));
+  };
+  const auto job = job_of(64);
+  const auto many = [&](MemoryQueue& queue, std::size_t count) {
+    const auto answers = queue.enqueue_many(std::vector<NewJob>(count, job));
+    for (const auto& answer : answers) {
+      if (!answer) must(Result<Enqueued>(answer));
+    }
+  };
+  clear();
+  if (durability == Durability::disk) {
+    // What the disk itself gives: a page is written where one was, and waited for.
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const std::string page(4096, 'x');
+    const auto rate = rate_of(1, seconds, 1, [&](int) {
+      if (::pwrite(file, page.data(), page.size(), 0) != 4096 || ::fdatasync(file) != 0) std::exit(1);
+    });
+    ::close(file);
+    print("bare write of a page and fdatasync", rate, "1/s");
+    clear();
+  }
+  {
+    auto queue = open();
+    for (const int threads : {1, 8}) {
+      const auto rate = rate_of(threads, seconds, 1, [&](int) { must(queue->enqueue(job)); });
+      print(fmt::format("journal, {}: enqueue one by one, threads: {}", name, threads), rate, "1/s");
+    }
+    for (const std::size_t batch : {std::size_t{16}, std::size_t{1000}}) {
+      const auto rate = rate_of(1, seconds, static_cast<double>(batch), [&](int) { many(*queue, batch); });
+      print(fmt::format("journal, {}: enqueue {} at a time", name, batch), rate, "1/s");
+    }
+  }
+  clear();
+  {
+    auto queue = open();
+    for (const int threads : {1, 8}) {
+      const auto rate = rate_of(threads, seconds, 1, [&](int) {
+        must(queue->enqueue(job));
+        const auto leases = must(queue->reserve({}));
+        for (const auto& lease : leases) must(queue->complete(lease.key));
+      });
+      print(fmt::format("journal, {}: whole cycle one by one, threads: {}", name, threads), rate, "1/s");
+    }
+    for (const std::size_t batch : {std::size_t{16}, std::size_t{1000}}) {
+      ReserveRequest request;
+      request.count = static_cast<std::uint32_t>(batch);
+      const auto rate = rate_of(1, seconds, static_cast<double>(batch), [&](int) {
+        many(*queue, batch);
+        const auto leases = must(queue->reserve(request));
+        std::vector<Completion> completions;
+        for (const auto& lease : leases) completions.push_back({lease.key, {}});
+        queue->complete_many(std::move(completions));
+      });
+      print(fmt::format("journal, {}: whole cycle {} at a time", name, batch), rate, "1/s");
+    }
+  }
+  clear();
+  {
+    auto queue = open();
+    for (int count = 0; count < 200; ++count) many(*queue, 1000);
+  }
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  if (file != nullptr && std::fseek(file, 0, SEEK_END) == 0) {
+    print(fmt::format("journal, {}: the file, a waiting job of 64 bytes", name),
+          static_cast<double>(std::ftell(file)) / 200'000, "bytes");
+  }
+  if (file != nullptr) std::fclose(file);
+  const auto from = now_ns();
+  const auto queue = open();
+  print(fmt::format("journal, {}: opening with 200000 waiting", name), static_cast<double>(now_ns() - from) / 1e6,
+        "ms");
+  clear();
 }
 
 void redis_bench(const std::string& url, double seconds) {
@@ -322,10 +410,17 @@ int main(int argc, char** argv) {
     memory_bytes(1024);
     return 0;
   }
+  if (what == "journal" && argc > 2) {
+    const double seconds = argc > 3 ? std::atof(argv[3]) : 2;
+    journal_bench(argv[2], seconds, Durability::disk, "disk");
+    journal_bench(argv[2], seconds, Durability::system, "system");
+    return 0;
+  }
   if (what == "redis" && argc > 2) {
     redis_bench(argv[2], argc > 3 ? std::atof(argv[3]) : 2);
     return 0;
   }
-  fmt::print(stderr, "usage: gameforge_bench_queue memory [SECONDS] | redis URL [SECONDS]\n");
+  fmt::print(stderr,
+             "usage: gameforge_bench_queue memory [SECONDS] | journal FOLDER [SECONDS] | redis URL [SECONDS]\n");
   return 2;
 }
