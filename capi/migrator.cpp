@@ -68,10 +68,6 @@ static_assert(same(Goal::Kind::up, GF_MIGRATION_GOAL_UP) && same(Goal::Kind::rol
 
 Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
 
-Error unknown(std::string_view what, std::uint32_t value, std::uint32_t first, std::uint32_t last) {
-  return {Status::unsupported, fmt::format("{} is {}; this version knows {} to {}", what, value, first, last), {}};
-}
-
 /// The text at `index` of an array that may be NULL where it is empty.
 Result<std::string> text_at(const char* const* array, std::uint32_t index, std::string_view what) {
   GF_TRY(const auto text, needed_text(array[index], fmt::format("options->{}[{}]", what, index)));
@@ -170,7 +166,7 @@ Result<void> read_migrator_options(const gf_migrator_options* given, Opening& op
 
 Result<Goal> read_goal(const gf_migration_goal* given) {
   GF_TRY(const auto read, read_options(given, gf_migration_goal GF_MIGRATION_GOAL_INIT, first_goal_bytes, "goal"));
-  if (read.kind > GF_MIGRATION_GOAL_REDO) return unknown("goal->kind", read.kind, 0, GF_MIGRATION_GOAL_REDO);
+  if (read.kind > GF_MIGRATION_GOAL_REDO) return unknown_value("goal->kind", read.kind, 0, GF_MIGRATION_GOAL_REDO);
   Goal goal;
   goal.kind = static_cast<Goal::Kind>(read.kind);
   GF_TRY(goal.cascade, truth(read.cascade, "goal->cascade"));
@@ -366,7 +362,7 @@ gf_status gf_migrator_repair(gf_migrator* migrator, uint32_t repair, int64_t ver
         request.repair = Repair::mark_unapplied;
         break;
       default:
-        return unknown("repair", repair, GF_MIGRATION_ACCEPT_EDIT, GF_MIGRATION_MARK_UNAPPLIED);
+        return unknown_value("repair", repair, GF_MIGRATION_ACCEPT_EDIT, GF_MIGRATION_MARK_UNAPPLIED);
     }
     GF_TRY(request.version, positive_version(version));
     if (reason != nullptr) request.reason = reason;
@@ -470,7 +466,7 @@ gf_status gf_migrator_entry_text(gf_migrator* migrator, uint32_t index, uint32_t
         case GF_MIGRATION_TEXT_DETAIL:
           return give_text(entry.detail, buffer, size);
         default:
-          return unknown("which", which, GF_MIGRATION_TEXT_LABEL, GF_MIGRATION_TEXT_DETAIL);
+          return unknown_value("which", which, GF_MIGRATION_TEXT_LABEL, GF_MIGRATION_TEXT_DETAIL);
       }
     });
   });

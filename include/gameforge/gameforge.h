@@ -1141,7 +1141,8 @@ typedef struct gf_migrator_options {
   uint32_t variable_count;            /**< Entries of variable_names and variable_values. */
   const char* applied_by;             /**< Who, for the records. NULL: user, host and process, as the system tells. */
   const char* tool_version;           /**< Which program, for the records. NULL: GameForge's version. */
-  int64_t lock_wait_us;               /**< How long another runner is waited for while nothing moves. Default 60 s. */
+  int64_t lock_wait_us;               /**< How long another runner is waited for that does not get on: no new
+                                         record, and no statement that works. Default 60 s. */
   int64_t lock_timeout_us;            /**< How long a statement waits for a table. Default 3 s. */
   int64_t statement_timeout_us;       /**< How long a statement may take. Default 0: without limit. */
   uint32_t lock_retries;              /**< How often a migration that waited in vain is tried again. Default 5. */
@@ -1376,8 +1377,9 @@ GF_API gf_status gf_migrator_prove(gf_migrator* migrator, const gf_migration_goa
 GF_API gf_status gf_migrator_status(gf_migrator* migrator);
 
 /**
- * Starts to check the files: names, order, syntax, what locks or cannot be undone; and with a URL against the database:
- * edits, missing files, drift. What is wrong is counted in gf_migrator_info and told in the report.
+ * Starts to check the files: names, order, syntax, what locks or cannot be undone, and the folder's file of sums,
+ * gameforge.sum, where it has one (an empty one is filled); and with a URL against the database: edits, missing files,
+ * drift. What is wrong is counted in gf_migrator_info and told in the report.
  *
  * Errors: as gf_migrator_plan.
  * Ownership: nothing passes.
@@ -1955,7 +1957,7 @@ typedef struct gf_queue_statistics {
   int64_t oldest_waiting_us; /**< How long the oldest job waits; 0 when none does. */
   uint64_t accepted;         /**< From here on: how many there were since the queue was made. */
   uint64_t duplicates;
-  uint64_t rejected; /**< For want of room. */
+  uint64_t rejected; /**< For want of room. In Redis, who waits for it counts at each look. */
   uint64_t taken;
   uint64_t renewed;
   uint64_t done;

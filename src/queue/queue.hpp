@@ -156,7 +156,7 @@ struct EventPage {
 struct QueueTotals {
   std::uint64_t accepted = 0;
   std::uint64_t duplicates = 0;
-  std::uint64_t rejected = 0;  ///< For want of room.
+  std::uint64_t rejected = 0;  ///< For want of room. In Redis who waits for it counts at each look.
   std::uint64_t taken = 0;
   std::uint64_t renewed = 0;
   std::uint64_t done = 0;
