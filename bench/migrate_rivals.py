@@ -6,6 +6,7 @@ Usage: migrate_rivals.py HOST [--count N] [--rounds N]      HOST is build/P/bin/
 The rivals come from PyPI into build/bench-venv-migrate, pinned.
 """
 import argparse
+import os
 import pathlib
 import statistics
 import subprocess
@@ -97,6 +98,8 @@ def main() -> int:
                     command = [str(bin_folder / "yoyo"), "apply", "--batch", "--no-config-file", "--database",
                                f"sqlite:///{database}", str(folder)]
                 sides[name] = command
+            # Else the first to wait for the disk would wait for the files just written too, of all sides.
+            os.sync()
             for name, command in sides.items():
                 figures = times.setdefault(name, {"from_nothing": [], "nothing_to_do": []})
                 figures["from_nothing"].append(timed(command, root))

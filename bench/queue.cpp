@@ -380,9 +380,9 @@ void redis_bench(const std::string& url, double seconds) {
     });
     for (int index = 0; index < 300; ++index) {
       std::this_thread::sleep_for(std::chrono::milliseconds(3));
-      auto job = job_of(0);
-      job.payload = std::to_string(now_ns() / 1000);
-      must(queue->enqueue(std::move(job)));
+      auto idle_job = job_of(0);
+      idle_job.payload = std::to_string(now_ns() / 1000);
+      must(queue->enqueue(std::move(idle_job)));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     queue->close();
