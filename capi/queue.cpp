@@ -83,7 +83,7 @@ QueueJobsTable& queue_jobs() {
 namespace {
 
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
-static_assert(sizeof(gf_queue_options) == 304);
+static_assert(sizeof(gf_queue_options) == 328);
 static_assert(sizeof(gf_queue_job) == 128);
 static_assert(sizeof(gf_queue_enqueued) == 32);
 static_assert(sizeof(gf_lease_key) == 24);
@@ -96,7 +96,7 @@ static_assert(sizeof(gf_queue_job_info) == 152);
 static_assert(sizeof(gf_queue_attempt) == 40);
 static_assert(sizeof(gf_queue_event) == 56);
 static_assert(sizeof(gf_queue_statistics) == 296);
-constexpr std::size_t first_options_bytes = 304;
+constexpr std::size_t first_options_bytes = 328;
 constexpr std::size_t first_job_bytes = 128;
 constexpr std::size_t first_enqueued_bytes = 32;
 constexpr std::size_t first_heartbeat_bytes = 16;
@@ -171,6 +171,7 @@ Result<QueueOptions> queue_options(const gf_queue_options& read) {
   options.depth = {limit_or(read.max_jobs, options.depth.jobs), limit_or(read.max_bytes, options.depth.bytes)};
   for (std::size_t lane = 0; lane < lane_count; ++lane) {
     options.lane_depth[lane] = {limit_or(read.lane_max_jobs[lane], 0), limit_or(read.lane_max_bytes[lane], 0)};
+    options.lane_max_age_us[lane] = wait_or(read.lane_max_age_us[lane], 0);
     options.lanes.weights[lane] = given_or(read.lane_weights[lane], options.lanes.weights[lane]);
   }
   options.reserved_for_high = read.reserved_for_high;

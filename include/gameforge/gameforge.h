@@ -1681,6 +1681,7 @@ typedef struct gf_queue_options {
   uint64_t kept_finished;        /**< Jobs that are over and can still be read. Default 1000. */
   uint64_t max_idempotency_keys; /**< Default 1000000; GF_NO_LIMIT. */
   int64_t max_age_us;            /**< A job that waits longer ends as expired. Default never. */
+  int64_t lane_max_age_us[3];    /**< The same of each lane's jobs; the shorter counts. Default never. */
   int64_t lease_us;              /**< Where a reserve or extend names none. Default 30 s; at least 1 ms. */
   int64_t kept_finished_us;      /**< How long those that are over are kept. Default an hour. */
   int64_t max_dead_us;           /**< A dead letter older than this is removed. Default never. */
@@ -1704,10 +1705,10 @@ typedef struct gf_queue_options {
                           opens it next has them. One process at a time. Default none. */
 } gf_queue_options;
 
-#define GF_QUEUE_OPTIONS_INIT                                                                                         \
-  {                                                                                                                   \
-    sizeof(gf_queue_options), 0, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-        {0, 0, 0}, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0                                                         \
+#define GF_QUEUE_OPTIONS_INIT                                                                                        \
+  {                                                                                                                  \
+    sizeof(gf_queue_options), 0, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, \
+        0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0                                            \
   }
 
 /** How long an idempotency key is held. */

@@ -289,8 +289,9 @@ Result<Enqueued> MemoryQueue::admit(NewJob& job, std::unique_ptr<char[]>& blob, 
 
   // All that may throw comes first.
   std::int64_t deadline = job.deadline_us ? now + *job.deadline_us : 0;
-  if (options_.max_age_us != 0 && (deadline == 0 || deadline > now + options_.max_age_us)) {
-    deadline = now + options_.max_age_us;
+  if (const auto age_us = max_age_us(options_, job.priority);
+      age_us != 0 && (deadline == 0 || deadline > now + age_us)) {
+    deadline = now + age_us;
   }
   index_.reserve(live_ + 1);
   timers_.reserve(live_ + 1);

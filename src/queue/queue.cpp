@@ -92,6 +92,9 @@ Result<void> check(const QueueOptions& options) {
   GF_TRYV(check_count("reserved_for_high", options.reserved_for_high, 0,
                       options.depth.jobs == 0 ? max_count : options.depth.jobs));
   GF_TRYV(check_range("max_age_us", options.max_age_us, 0, max_delay_us));
+  for (const auto age_us : options.lane_max_age_us) {
+    GF_TRYV(check_range("lane_max_age_us", age_us, 0, max_delay_us));
+  }
   if (options.overflow != Overflow::reject && options.overflow != Overflow::drop_oldest_lowest) {
     return invalid(fmt::format("overflow is {}; it must be 0 or 1", static_cast<std::uint32_t>(options.overflow)));
   }
@@ -111,6 +114,12 @@ Result<void> check(const QueueOptions& options) {
   GF_TRYV(check_count("max_idempotency_keys", options.max_idempotency_keys, 0, max_count));
   GF_TRYV(check_count("kept_events", options.kept_events, 0, 1'000'000));
   return success();
+}
+
+std::int64_t max_age_us(const QueueOptions& options, Priority priority) {
+  const auto of_lane = options.lane_max_age_us[static_cast<std::size_t>(priority)];
+  if (of_lane == 0 || options.max_age_us == 0) return std::max(of_lane, options.max_age_us);
+  return std::min(of_lane, options.max_age_us);
 }
 
 Result<void> check(const ReserveRequest& request) {

@@ -40,6 +40,7 @@ struct QueueOptions {
   std::array<DepthLimit, lane_count> lane_depth{};
   std::uint64_t reserved_for_high = 0;  ///< Places of `depth.jobs` that only jobs of high priority may take.
   std::int64_t max_age_us = 0;          ///< A job that waits longer ends as expired; 0: none does.
+  std::array<std::int64_t, lane_count> lane_max_age_us{};  ///< The same of one lane's jobs; the shorter counts.
   Overflow overflow = Overflow::reject;
   std::uint64_t max_payload_bytes = 1 << 20;
   std::uint64_t max_result_bytes = 4096;  ///< Reference and bytes together.
@@ -58,6 +59,8 @@ struct QueueOptions {
 
 /// Errors: invalid_argument names the option that is out of its range.
 Result<void> check(const QueueOptions& options);
+/// How long a job of that priority may wait; 0: for ever.
+std::int64_t max_age_us(const QueueOptions& options, Priority priority);
 /// Errors: invalid_argument names the field; payload_too_large.
 Result<void> check(const NewJob& job, const QueueOptions& options);
 /// A name from outside (user, worker, tag, key): UTF-8, no control characters, at most max_name_bytes.

@@ -701,7 +701,8 @@ for _ = 1, tonumber(ARGV[1]) do
       answer = {'full', why}
     else
       local till = deadline ~= '' and T + tonumber(deadline) or 0
-      if O.max_age > 0 and (till == 0 or till > T + O.max_age) then till = T + O.max_age end
+      local age = ({O.max_age_high, O.max_age_normal, O.max_age_low})[lane + 1]
+      if age > 0 and (till == 0 or till > T + age) then till = T + age end
       local j = {S_WAITING, lane, user, T, T, till, 0, 0, 0, 0, 0, tonumber(maxatt), tonumber(base), tonumber(cap), 0, '', 0,
         #payload, key, ctype, tags, 0, 0, '', 0, '', {}, '', '', nonce}
       if key ~= '' then
@@ -1408,7 +1409,8 @@ bool is_plain(RedisScript script) {
 
 bool has_plain_scripts(const QueueOptions& options) {
   return options.lanes.user_running_limit == 0 && !options.lanes.user_start_rate &&
-         options.lanes.order == LaneOrder::strict && options.max_age_us == 0;
+         options.lanes.order == LaneOrder::strict && options.max_age_us == 0 &&
+         std::ranges::all_of(options.lane_max_age_us, [](auto age_us) { return age_us == 0; });
 }
 
 std::vector<RedisKey> keys_of(RedisScript script) {
@@ -1463,7 +1465,9 @@ std::string redis_script(RedisScript script, const QueueOptions& options, const 
       {"depth_jobs", text(options.depth.jobs)},
       {"depth_bytes", text(options.depth.bytes)},
       {"reserved_high", text(options.reserved_for_high)},
-      {"max_age", text(options.max_age_us)},
+      {"max_age_high", text(max_age_us(options, Priority::high))},
+      {"max_age_normal", text(max_age_us(options, Priority::normal))},
+      {"max_age_low", text(max_age_us(options, Priority::low))},
       {"drop", flag(options.overflow == Overflow::drop_oldest_lowest)},
       {"schema", text(redis_schema_version)},
       {"max_keys", text(options.max_idempotency_keys)},

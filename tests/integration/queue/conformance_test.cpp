@@ -193,6 +193,37 @@ TEST_CASE_TEMPLATE("a delayed job has no lease and runs once, at its time", Subj
   check_sum(queue);
 }
 
+TEST_CASE_TEMPLATE("a job that is too old for its queue, or for its lane, ends as expired", Subject, ALL) {
+  QueueOptions options;
+  options.max_age_us = 10 * second_us;
+  options.lane_max_age_us = {0, 2 * second_us, 60 * second_us};
+  Subject subject(options);
+  auto& queue = subject.queue();
+  const auto high = put(queue, job_of("as the queue", Priority::high));
+  const auto normal = put(queue, job_of("as its lane"));
+  const auto low = put(queue, job_of("as the queue, which is stricter", Priority::low));
+  auto soon = job_of("its own deadline comes first");
+  soon.deadline_us = second_us;
+  const auto soon_id = put(queue, soon);
+  const auto expired = [&] {
+    (void)queue.sweep();
+    std::vector<JobId> ids;
+    for (const auto& id : {high, normal, low, soon_id}) {
+      if (state_of(queue, id) == JobState::expired) ids.push_back(id);
+    }
+    return ids;
+  };
+  subject.advance(second_us);
+  CHECK(expired() == std::vector<JobId>{soon_id});
+  subject.advance(second_us);
+  CHECK(expired() == std::vector<JobId>{normal, soon_id});
+  subject.advance(7 * second_us);
+  CHECK(expired().size() == 2);
+  subject.advance(second_us);
+  CHECK(expired().size() == 4);
+  check_sum(queue);
+}
+
 TEST_CASE_TEMPLATE("past its deadline a job ends as expired, without a run and with an event", Subject, ALL) {
   Subject subject;
   auto& queue = subject.queue();

@@ -57,7 +57,9 @@ std::uint64_t commands_of(redis::Client& client) {
   return std::stoull(info.substr(at + 25));
 }
 
-pid_t start_worker(const std::string& url, const std::string& name, std::int64_t lease_us, std::int64_t work_us) {
+/// clock: how much its clock is off, such as "+3600"; empty: not at all.
+pid_t start_worker(const std::string& url, const std::string& name, std::int64_t lease_us, std::int64_t work_us,
+                   const std::string& clock = {}) {
   std::vector<std::string> words = {GAMEFORGE_QUEUE_HOST, url, name, std::to_string(lease_us), std::to_string(work_us)};
   std::vector<char*> arguments;
   for (auto& word : words) arguments.push_back(word.data());
@@ -66,6 +68,11 @@ pid_t start_worker(const std::string& url, const std::string& name, std::int64_t
   REQUIRE(pid >= 0);
   if (pid == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (!clock.empty()) {
+      ::setenv("LD_PRELOAD", GAMEFORGE_FAKETIME, 1);
+      ::setenv("FAKETIME", clock.c_str(), 1);
+      ::setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1", 1);
+    }
     ::execv(arguments[0], arguments.data());
     ::_exit(127);
   }
@@ -256,6 +263,64 @@ TEST_CASE("a worker that is frozen past its lease writes nothing over the one th
   const auto totals = queue->statistics().value().totals;
   CHECK(totals.done == 1);
   CHECK(totals.recovered == 1);
+}
+
+TEST_CASE("workers whose clocks are an hour off do each job once, and nobody's lease ends early or late" *
+          doctest::test_suite("clocks")) {
+  // The time of day in a process whose clock is moved is what the test needs to be true.
+  {
+    int shown[2];
+    REQUIRE(::pipe(shown) == 0);
+    const auto pid = ::fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      ::dup2(shown[1], STDOUT_FILENO);
+      ::setenv("LD_PRELOAD", GAMEFORGE_FAKETIME, 1);
+      ::setenv("FAKETIME", "+3600", 1);
+      ::execlp("date", "date", "+%s", nullptr);
+      ::_exit(127);
+    }
+    ::close(shown[1]);
+    std::array<char, 32> text{};
+    REQUIRE(::read(shown[0], text.data(), text.size() - 1) > 0);
+    ::close(shown[0]);
+    ::waitpid(pid, nullptr, 0);
+    REQUIRE(std::atoll(text.data()) - system_clock().unix_us() / second_us > 3500);
+  }
+  RedisServer server;
+  QueueOptions options;
+  options.lease_us = 2 * second_us;
+  options.kept_finished = 10'000;
+  options.max_crashes = 10;
+  auto queue = open_queue(server.url(), options);
+  constexpr int jobs = 400;
+  std::vector<JobId> ids;
+  for (int index = 0; index < jobs; ++index) {
+    auto job = job_of("x");
+    job.delay_us = index % 4 == 0 ? 300 * ms : 0;
+    ids.push_back(queue->enqueue(std::move(job)).value().id);
+  }
+  std::vector<pid_t> workers;
+  for (const char* clock : {"+3600", "-3600", "+86400", "-0.5"}) {
+    workers.push_back(start_worker(server.url(), "q", options.lease_us, 2 * ms, clock));
+  }
+  // One of them dies with jobs in hand, and its leases run their time by the server's clock.
+  std::this_thread::sleep_for(std::chrono::milliseconds(250));
+  end_process(workers.front());
+  const auto deadline = now_us() + 120 * second_us;
+  while (now_us() < deadline && queue->statistics().value().totals.done < jobs) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  for (std::size_t index = 1; index < workers.size(); ++index) end_process(workers[index]);
+  const auto totals = queue->statistics().value().totals;
+  CHECK(totals.done == jobs);
+  CHECK(totals.expired == 0);
+  CHECK(totals.recovered <= 2);  // What the dead one had, and no lease of the living.
+  for (const auto& id : ids) {
+    const auto record = queue->get(id).value();
+    CHECK(record.state == JobState::done);
+    CHECK(std::abs(record.finished_us - system_clock().unix_us()) < 600 * second_us);
+  }
 }
 
 TEST_CASE("each call with a lease that is over leaves a line in the log") {
