@@ -38,10 +38,6 @@ static_assert(sizeof(gf_breaker_info) == 80);
 constexpr std::size_t first_options_bytes = 96;
 constexpr std::size_t first_info_bytes = 80;
 
-template <class Inner>
-constexpr bool same(Inner inner, std::uint32_t public_value) {
-  return static_cast<std::uint32_t>(inner) == public_value;
-}
 static_assert(same(BreakerState::closed, GF_BREAKER_CLOSED) && same(BreakerState::open, GF_BREAKER_OPEN) &&
               same(BreakerState::half_open, GF_BREAKER_HALF_OPEN) &&
               same(BreakerState::forced_open, GF_BREAKER_FORCED_OPEN) &&
@@ -49,8 +45,6 @@ static_assert(same(BreakerState::closed, GF_BREAKER_CLOSED) && same(BreakerState
               same(BreakerState::disabled, GF_BREAKER_DISABLED));
 static_assert(same(BreakerOptions::Window::time, GF_BREAKER_WINDOW_TIME) &&
               same(BreakerOptions::Window::count, GF_BREAKER_WINDOW_COUNT));
-
-Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
 
 template <class T>
 void set_if_given(T& option, T given) {
@@ -137,8 +131,9 @@ gf_status gf_breaker_report(gf_breaker* breaker, const gf_breaker_permit* permit
         permit->begun_us < 0 || permit->begun_us > now_us) {
       return invalid("permit is none that a breaker gave");
     }
-    if (retry_after_us < 0)
+    if (retry_after_us < 0) {
       return invalid(fmt::format("retry_after_us is {}; it must not be negative", retry_after_us));
+    }
     const auto verdict = ended == Status::ok ? Verdict::success : verdict_of(ended, found->options().verdicts);
     found->report({permit->generation, permit->probe, permit->lease, permit->begun_us}, verdict, now_us,
                   retry_after_us);

@@ -42,10 +42,6 @@ static_assert(sizeof(gf_log_record) == 24);
 constexpr std::size_t first_event_bytes = 72;
 constexpr std::size_t first_record_bytes = 24;
 
-template <class Inner>
-constexpr bool same(Inner inner, std::uint32_t public_value) {
-  return static_cast<std::uint32_t>(inner) == public_value;
-}
 static_assert(same(EventType::accepted, GF_EVENT_ACCEPTED) && same(EventType::rejected, GF_EVENT_REJECTED) &&
               same(EventType::started, GF_EVENT_STARTED) && same(EventType::progress, GF_EVENT_PROGRESS) &&
               same(EventType::image, GF_EVENT_IMAGE) && same(EventType::done, GF_EVENT_DONE) &&

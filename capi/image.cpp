@@ -40,8 +40,6 @@ constexpr std::size_t first_png_bytes = 16;
 
 constexpr std::uint32_t max_grid_images = 4096;
 
-Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
-
 Result<void> check_side(std::uint32_t side_px, const char* what) {
   if (side_px >= 1 && side_px <= pipeline::max_image_side_px) return success();
   return invalid(fmt::format("{} is {}; it must be 1 to {}", what, side_px, pipeline::max_image_side_px));

@@ -36,10 +36,6 @@ constexpr std::size_t first_info_bytes = 104;
 
 constexpr std::uint32_t known_flags = GF_REQUEST_RANDOM_SEED | GF_REQUEST_KEEP_LATENTS | GF_REQUEST_LENIENT_LORA;
 
-template <class Inner>
-constexpr bool same(Inner inner, std::uint32_t public_value) {
-  return static_cast<std::uint32_t>(inner) == public_value;
-}
 static_assert(same(JobState::submitted, GF_JOB_SUBMITTED) && same(JobState::queued, GF_JOB_QUEUED) &&
               same(JobState::running, GF_JOB_RUNNING) && same(JobState::done, GF_JOB_DONE) &&
               same(JobState::failed, GF_JOB_FAILED) && same(JobState::cancelled, GF_JOB_CANCELLED) &&

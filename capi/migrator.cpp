@@ -51,10 +51,6 @@ constexpr std::size_t first_info_bytes = 96;
 constexpr std::size_t first_event_bytes = 48;
 constexpr std::size_t first_entry_bytes = 24;
 
-template <class Inner>
-constexpr bool same(Inner inner, std::uint32_t public_value) {
-  return static_cast<std::uint32_t>(inner) == public_value;
-}
 static_assert(same(Work::none, GF_MIGRATOR_WORK_NONE) && same(Work::plan, GF_MIGRATOR_WORK_PLAN) &&
               same(Work::apply, GF_MIGRATOR_WORK_APPLY) && same(Work::prove, GF_MIGRATOR_WORK_PROVE) &&
               same(Work::status, GF_MIGRATOR_WORK_STATUS) && same(Work::validate, GF_MIGRATOR_WORK_VALIDATE) &&
@@ -65,8 +61,6 @@ static_assert(same(Goal::Kind::up, GF_MIGRATION_GOAL_UP) && same(Goal::Kind::rol
               same(Goal::Kind::rollback_to, GF_MIGRATION_GOAL_ROLLBACK_TO) &&
               same(Goal::Kind::rollback_steps, GF_MIGRATION_GOAL_ROLLBACK_STEPS) &&
               same(Goal::Kind::redo, GF_MIGRATION_GOAL_REDO));
-
-Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
 
 /// The text at `index` of an array that may be NULL where it is empty.
 Result<std::string> text_at(const char* const* array, std::uint32_t index, std::string_view what) {

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -63,6 +64,14 @@ QueueJobsTable& queue_jobs();
 RateLimiterTable& rate_limiters();
 BreakerTable& breakers();
 
+/// Whether a room's enumerator has the public one's number, `shift` apart: for assertions.
+template <class Inner>
+constexpr bool same(Inner inner, std::uint32_t public_value, std::uint32_t shift = 0) {
+  return static_cast<std::uint32_t>(inner) + shift == public_value;
+}
+
+inline Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
+
 /// The error for a handle that is none. `what` is the parameter's name.
 inline Error no_handle(const void* handle, std::string_view what) {
   return Error{Status::invalid_handle,
@@ -90,14 +99,14 @@ Result<void> release(HandleTable<Handle, Object>& table, const Handle* handle, s
 /// Checks the place for a result and empties it, so that a failing call leaves NULL. `what` is the parameter's name.
 template <class T>
 Result<void> clear_out(T** out, std::string_view what) {
-  if (out == nullptr) return Error{Status::invalid_argument, fmt::format("{} is NULL", what), {}};
+  if (out == nullptr) return invalid(fmt::format("{} is NULL", what));
   *out = nullptr;
   return success();
 }
 
 /// A field or argument that is 0 or 1.
 inline Result<bool> truth(std::uint32_t value, std::string_view what) {
-  if (value > 1) return Error{Status::invalid_argument, fmt::format("{} is {}; it must be 0 or 1", what, value), {}};
+  if (value > 1) return invalid(fmt::format("{} is {}; it must be 0 or 1", what, value));
   return value == 1;
 }
 
@@ -123,7 +132,7 @@ inline Result<Status> known_status(std::uint32_t value, std::string_view what) {
 
 /// Text that must be there. The caller's, borrowed for the call.
 inline Result<std::string_view> needed_text(const char* text, std::string_view what) {
-  if (text == nullptr) return Error{Status::invalid_argument, fmt::format("{} is NULL", what), {}};
+  if (text == nullptr) return invalid(fmt::format("{} is NULL", what));
   return std::string_view(text);
 }
 

@@ -112,10 +112,6 @@ constexpr std::size_t first_statistics_bytes = 296;
 /// Jobs, events and keys that one call takes.
 constexpr std::uint32_t most_at_once = 1000;
 
-template <class Inner>
-constexpr bool same(Inner inner, std::uint32_t public_value, std::uint32_t shift = 0) {
-  return static_cast<std::uint32_t>(inner) + shift == public_value;
-}
 static_assert(same(JobState::delayed, GF_QUEUE_DELAYED, 1) && same(JobState::waiting, GF_QUEUE_WAITING, 1) &&
               same(JobState::running, GF_QUEUE_RUNNING, 1) && same(JobState::done, GF_QUEUE_DONE, 1) &&
               same(JobState::cancelled, GF_QUEUE_CANCELLED, 1) && same(JobState::expired, GF_QUEUE_EXPIRED, 1) &&
@@ -140,8 +136,6 @@ static_assert(same(Overflow::reject, GF_QUEUE_REJECT) &&
               same(KeyScope::until_finished, GF_KEY_UNTIL_FINISHED) && same(OnDuplicate::join, GF_DUPLICATE_JOIN) &&
               same(OnDuplicate::refuse, GF_DUPLICATE_REFUSE) && same(FailureAction::by_rules, GF_FAILURE_BY_RULES) &&
               same(FailureAction::retry, GF_FAILURE_RETRY) && same(FailureAction::dead_letter, GF_FAILURE_DEAD));
-
-Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
 
 // ---- In -------------------------------------------------------------------------------------------------------------
 

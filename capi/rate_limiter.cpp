@@ -38,8 +38,6 @@ constexpr std::size_t first_options_bytes = 96;
 constexpr std::size_t first_question_bytes = 32;
 constexpr std::size_t first_answer_bytes = 16;
 
-Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
-
 Result<gf_rate_limiter_options> read_struct(const gf_rate_limiter_options* given) {
   if (given == nullptr) return invalid("options is NULL");
   return read_options(given, gf_rate_limiter_options GF_RATE_LIMITER_OPTIONS_INIT, first_options_bytes, "options");

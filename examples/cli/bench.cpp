@@ -137,11 +137,9 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   bench->footer(
       "Examples:\n"
       "  gameforge bench pipeline --json");
-  pipeline->callback([&chosen, options] {
-    chosen.run = [&chosen, options] {
-      options->json = chosen.json;
-      bench_pipeline(*options);
-    };
+  on_chosen(*pipeline, chosen, [&chosen, options] {
+    options->json = chosen.json;
+    bench_pipeline(*options);
   });
 }
 

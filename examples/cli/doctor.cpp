@@ -19,25 +19,23 @@ void add_doctor(CLI::App& app, Chosen& chosen) {
       "Examples:\n"
       "  gameforge doctor\n"
       "  gameforge doctor --json | jq .problems");
-  doctor->callback([&chosen, choice] {
-    chosen.run = [&chosen, choice] {
-      const EngineSetup setup(*choice);
-      auto report =
-          json_of([&](char* buffer, std::uint64_t* size) { return gf_doctor_json(&setup.options(), buffer, size); });
-      const auto problems = report.value("problems", Json::array());
-      if (chosen.json) {
-        print_json(report);
+  on_chosen(*doctor, chosen, [&chosen, choice] {
+    const EngineSetup setup(*choice);
+    auto report =
+        json_of([&](char* buffer, std::uint64_t* size) { return gf_doctor_json(&setup.options(), buffer, size); });
+    const auto problems = report.value("problems", Json::array());
+    if (chosen.json) {
+      print_json(report);
+    } else {
+      report.erase("problems");
+      std::printf("%s", readable(report, 0).c_str());
+      if (problems.empty()) {
+        std::printf("no problem was found\n");
       } else {
-        report.erase("problems");
-        std::printf("%s", readable(report, 0).c_str());
-        if (problems.empty()) {
-          std::printf("no problem was found\n");
-        } else {
-          std::printf("problems:\n%s", readable(problems, 2).c_str());
-        }
+        std::printf("problems:\n%s", readable(problems, 2).c_str());
       }
-      if (!problems.empty()) chosen.exit_code = group_of(GF_ERR_BACKEND_MISSING);
-    };
+    }
+    if (!problems.empty()) chosen.exit_code = group_of(GF_ERR_BACKEND_MISSING);
   });
 }
 

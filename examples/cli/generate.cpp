@@ -346,11 +346,9 @@ void add_generate(CLI::App& app, Chosen& chosen) {
       "  gameforge generate \"a blue rune\" --seed 3 --count 4 --out runes/\n"
       "  gameforge generate \"a golden shield\" --transparent --upscale 8 --out shield.png\n"
       "  gameforge generate \"an old book\" --model ./my-sdxl --width 1024 --height 1024 --sampler \"Euler a\" --json");
-  generate_command->callback([&chosen, options] {
-    chosen.run = [&chosen, options] {
-      options->json = chosen.json;
-      generate(*options);
-    };
+  on_chosen(*generate_command, chosen, [&chosen, options] {
+    options->json = chosen.json;
+    generate(*options);
   });
 }
 

@@ -25,6 +25,9 @@ struct Failure {
   Json details = Json::object();  ///< What --json tells beside the error.
 };
 
+/// For what the command line asks and cannot be.
+inline Failure wrong(std::string message) { return {GF_ERR_INVALID_ARGUMENT, std::move(message)}; }
+
 /// Throws the last error of this thread unless `status` is GF_OK.
 void check(gf_status status);
 

@@ -23,8 +23,6 @@ namespace {
 constexpr std::int64_t look_around_us = 50'000;  // How late an event is shown, and Ctrl-C noticed.
 constexpr std::int64_t close_timeout_us = 10'000'000;
 
-Failure wrong(std::string message) { return {GF_ERR_INVALID_ARGUMENT, std::move(message)}; }
-
 /// A version as people write it: "3" and "003" are the same. Not the parser's own numbers, for which 010 is 8.
 std::int64_t version_of(const std::string& text, std::int64_t smallest = 1) {
   std::int64_t version = 0;
@@ -344,12 +342,10 @@ void add_run(CLI::App& migrate, Chosen& chosen) {
       "  gameforge migrate run --db sqlite:game.db\n"
       "  gameforge migrate run --db sqlite:game.db --dry-run --prove\n"
       "  DATABASE_URL=postgresql://localhost/game gameforge migrate run --to 7 --json");
-  app->callback([&chosen, choice, running] {
-    chosen.run = [&chosen, choice, running] {
-      gf_migration_goal goal = GF_MIGRATION_GOAL_INIT;
-      if (!running->to.empty()) goal.version = version_of(running->to);
-      go(*choice, *running, goal, false, chosen.json);
-    };
+  on_chosen(*app, chosen, [&chosen, choice, running] {
+    gf_migration_goal goal = GF_MIGRATION_GOAL_INIT;
+    if (!running->to.empty()) goal.version = version_of(running->to);
+    go(*choice, *running, goal, false, chosen.json);
   });
 }
 
@@ -378,24 +374,22 @@ void add_rollback(CLI::App& migrate, Chosen& chosen) {
       "  gameforge migrate rollback 003 --db sqlite:game.db\n"
       "  gameforge migrate rollback --to 2 --yes\n"
       "  gameforge migrate rollback --steps 1 --dry-run");
-  app->callback([&chosen, choice, running] {
-    chosen.run = [&chosen, choice, running] {
-      gf_migration_goal goal = GF_MIGRATION_GOAL_INIT;
-      if (!running->version.empty()) {
-        goal.kind = GF_MIGRATION_GOAL_ROLLBACK;
-        goal.version = version_of(running->version);
-      } else if (!running->to.empty()) {
-        goal.kind = GF_MIGRATION_GOAL_ROLLBACK_TO;
-        goal.version = version_of(running->to, 0);
-      } else if (running->steps) {
-        goal.kind = GF_MIGRATION_GOAL_ROLLBACK_STEPS;
-        goal.steps = given_or_default(running->steps, "steps", std::numeric_limits<std::uint32_t>::max());
-      } else {
-        throw wrong("a rollback needs to know how far: a version, --to V or --steps N");
-      }
-      goal.cascade = running->cascade ? 1 : 0;
-      go(*choice, *running, goal, true, chosen.json);
-    };
+  on_chosen(*app, chosen, [&chosen, choice, running] {
+    gf_migration_goal goal = GF_MIGRATION_GOAL_INIT;
+    if (!running->version.empty()) {
+      goal.kind = GF_MIGRATION_GOAL_ROLLBACK;
+      goal.version = version_of(running->version);
+    } else if (!running->to.empty()) {
+      goal.kind = GF_MIGRATION_GOAL_ROLLBACK_TO;
+      goal.version = version_of(running->to, 0);
+    } else if (running->steps) {
+      goal.kind = GF_MIGRATION_GOAL_ROLLBACK_STEPS;
+      goal.steps = given_or_default(running->steps, "steps", std::numeric_limits<std::uint32_t>::max());
+    } else {
+      throw wrong("a rollback needs to know how far: a version, --to V or --steps N");
+    }
+    goal.cascade = running->cascade ? 1 : 0;
+    go(*choice, *running, goal, true, chosen.json);
   });
 }
 
@@ -413,14 +407,12 @@ void add_redo(CLI::App& migrate, Chosen& chosen) {
       "Examples:\n"
       "  gameforge migrate redo --db sqlite:game.db\n"
       "  gameforge migrate redo 003 --cascade --yes");
-  app->callback([&chosen, choice, running] {
-    chosen.run = [&chosen, choice, running] {
-      gf_migration_goal goal = GF_MIGRATION_GOAL_INIT;
-      goal.kind = GF_MIGRATION_GOAL_REDO;
-      if (!running->version.empty()) goal.version = version_of(running->version);
-      goal.cascade = running->cascade ? 1 : 0;
-      go(*choice, *running, goal, true, chosen.json);
-    };
+  on_chosen(*app, chosen, [&chosen, choice, running] {
+    gf_migration_goal goal = GF_MIGRATION_GOAL_INIT;
+    goal.kind = GF_MIGRATION_GOAL_REDO;
+    if (!running->version.empty()) goal.version = version_of(running->version);
+    goal.cascade = running->cascade ? 1 : 0;
+    go(*choice, *running, goal, true, chosen.json);
   });
 }
 
@@ -434,29 +426,27 @@ void add_status(CLI::App& migrate, Chosen& chosen) {
       "Examples:\n"
       "  gameforge migrate status --db sqlite:game.db\n"
       "  gameforge migrate status --json | jq .pending");
-  app->callback([&chosen, choice] {
-    chosen.run = [&chosen, choice] {
-      Migrator migrator(*choice, chosen.json, true);
-      const auto report = migrator.end(gf_migrator_status(migrator.get()));
-      const auto& info = migrator.info();
-      chosen.exit_code = group_of(info.problem_status);
-      if (chosen.json) return print_json(report);
-      std::printf("%s\n", report.value("database", "").c_str());
-      std::size_t width = 9;
-      for (const auto& row : report.at("migrations")) width = std::max(width, row.value("migration", "").size());
-      for (const auto& row : report.at("migrations")) {
-        auto line = fmt::format("{:<{}}  {:<10}  {}", row.value("migration", ""), width, row.value("state", ""),
-                                row.value("applied_at", ""));
-        if (!row.value("applied_by", "").empty()) line += "  " + row.value("applied_by", "");
-        if (row.value("origin", "run") != "run" && !row.value("origin", "").empty()) {
-          line += fmt::format(" ({})", row.value("origin", ""));
-        }
-        if (!row.value("detail", "").empty()) line += "  " + row.value("detail", "");
-        while (!line.empty() && line.back() == ' ') line.pop_back();
-        std::printf("%s\n", line.c_str());
+  on_chosen(*app, chosen, [&chosen, choice] {
+    Migrator migrator(*choice, chosen.json, true);
+    const auto report = migrator.end(gf_migrator_status(migrator.get()));
+    const auto& info = migrator.info();
+    chosen.exit_code = group_of(info.problem_status);
+    if (chosen.json) return print_json(report);
+    std::printf("%s\n", report.value("database", "").c_str());
+    std::size_t width = 9;
+    for (const auto& row : report.at("migrations")) width = std::max(width, row.value("migration", "").size());
+    for (const auto& row : report.at("migrations")) {
+      auto line = fmt::format("{:<{}}  {:<10}  {}", row.value("migration", ""), width, row.value("state", ""),
+                              row.value("applied_at", ""));
+      if (!row.value("applied_by", "").empty()) line += "  " + row.value("applied_by", "");
+      if (row.value("origin", "run") != "run" && !row.value("origin", "").empty()) {
+        line += fmt::format(" ({})", row.value("origin", ""));
       }
-      std::printf("%u pending, %u problems\n", info.pending_count, info.problem_count);
-    };
+      if (!row.value("detail", "").empty()) line += "  " + row.value("detail", "");
+      while (!line.empty() && line.back() == ' ') line.pop_back();
+      std::printf("%s\n", line.c_str());
+    }
+    std::printf("%u pending, %u problems\n", info.pending_count, info.problem_count);
   });
 }
 
@@ -478,29 +468,27 @@ void add_validate(CLI::App& migrate, Chosen& chosen) {
       "  gameforge migrate validate --dir migrations\n"
       "  gameforge migrate validate --dir migrations --write-sums\n"
       "  gameforge migrate validate --db sqlite:game.db --round-trip");
-  app->callback([&chosen, choice, round_trip, write_sums] {
-    chosen.run = [&chosen, choice, round_trip, write_sums] {
-      Migrator migrator(*choice, chosen.json, false);
-      if (*write_sums) {
-        // The library fills an empty one in.
-        const auto path = choice->dir + "/gameforge.sum";
-        if (!std::ofstream(path, std::ios::binary | std::ios::trunc)) {
-          throw Failure{GF_ERR_IO, fmt::format("{} could not be written", path)};
-        }
+  on_chosen(*app, chosen, [&chosen, choice, round_trip, write_sums] {
+    Migrator migrator(*choice, chosen.json, false);
+    if (*write_sums) {
+      // The library fills an empty one in.
+      const auto path = choice->dir + "/gameforge.sum";
+      if (!std::ofstream(path, std::ios::binary | std::ios::trunc)) {
+        throw Failure{GF_ERR_IO, fmt::format("{} could not be written", path)};
       }
-      const auto report =
-          migrator.end(*round_trip ? gf_migrator_round_trip(migrator.get()) : gf_migrator_validate(migrator.get()));
-      chosen.exit_code = group_of(migrator.info().problem_status);
-      if (chosen.json) return print_json(report);
-      for (const auto& error : report.at("errors")) std::printf("error: %s\n", error.value("message", "").c_str());
-      if (!report.at("drift").empty()) std::printf("the schema has drifted since the last run:\n");
-      print_differences(report.at("drift"), "  ");
-      for (const auto& warning : report.at("warnings")) {
-        std::printf("warning: %s\n", warning.value("message", "").c_str());
-      }
-      std::printf("%u migrations checked: %u problems, %u warnings\n", migrator.info().step_count,
-                  migrator.info().problem_count, migrator.info().warning_count);
-    };
+    }
+    const auto report =
+        migrator.end(*round_trip ? gf_migrator_round_trip(migrator.get()) : gf_migrator_validate(migrator.get()));
+    chosen.exit_code = group_of(migrator.info().problem_status);
+    if (chosen.json) return print_json(report);
+    for (const auto& error : report.at("errors")) std::printf("error: %s\n", error.value("message", "").c_str());
+    if (!report.at("drift").empty()) std::printf("the schema has drifted since the last run:\n");
+    print_differences(report.at("drift"), "  ");
+    for (const auto& warning : report.at("warnings")) {
+      std::printf("warning: %s\n", warning.value("message", "").c_str());
+    }
+    std::printf("%u migrations checked: %u problems, %u warnings\n", migrator.info().step_count,
+                migrator.info().problem_count, migrator.info().warning_count);
   });
 }
 
@@ -519,14 +507,12 @@ void add_records(CLI::App& migrate, Chosen& chosen) {
       std::printf("%s: %s\n", step.value("migration", "").c_str(), step.value("reason", "").c_str());
     }
   };
-  baseline->callback([&chosen, choice, version, print_records] {
-    chosen.run = [&chosen, choice, version, print_records] {
-      const auto to = version_of(*version);
-      Migrator migrator(*choice, chosen.json, true);
-      const auto report = migrator.end(gf_migrator_baseline(migrator.get(), to));
-      if (chosen.json) return print_json(report);
-      print_records(report);
-    };
+  on_chosen(*baseline, chosen, [&chosen, choice, version, print_records] {
+    const auto to = version_of(*version);
+    Migrator migrator(*choice, chosen.json, true);
+    const auto report = migrator.end(gf_migrator_baseline(migrator.get(), to));
+    if (chosen.json) return print_json(report);
+    print_records(report);
   });
 
   auto* repair = migrate.add_subcommand("repair", "Changes the record of one migration, and nothing else");
@@ -552,19 +538,17 @@ void add_records(CLI::App& migrate, Chosen& chosen) {
       "Examples:\n"
       "  gameforge migrate repair --accept-edit 3 --reason \"a comment was corrected\" --db sqlite:game.db\n"
       "  gameforge migrate repair --mark-applied 5");
-  repair->callback([&chosen, asked, print_records] {
-    chosen.run = [&chosen, asked, print_records] {
-      const bool edit = !asked->accept_edit.empty();
-      const bool applied = !asked->mark_applied.empty();
-      const auto verb = edit      ? GF_MIGRATION_ACCEPT_EDIT
-                        : applied ? GF_MIGRATION_MARK_APPLIED
-                                  : GF_MIGRATION_MARK_UNAPPLIED;
-      const auto at = version_of(edit ? asked->accept_edit : applied ? asked->mark_applied : asked->mark_unapplied);
-      Migrator migrator(asked->choice, chosen.json, true);
-      const auto report = migrator.end(gf_migrator_repair(migrator.get(), verb, at, asked->reason.c_str()));
-      if (chosen.json) return print_json(report);
-      print_records(report);
-    };
+  on_chosen(*repair, chosen, [&chosen, asked, print_records] {
+    const bool edit = !asked->accept_edit.empty();
+    const bool applied = !asked->mark_applied.empty();
+    const auto verb = edit      ? GF_MIGRATION_ACCEPT_EDIT
+                      : applied ? GF_MIGRATION_MARK_APPLIED
+                                : GF_MIGRATION_MARK_UNAPPLIED;
+    const auto at = version_of(edit ? asked->accept_edit : applied ? asked->mark_applied : asked->mark_unapplied);
+    Migrator migrator(asked->choice, chosen.json, true);
+    const auto report = migrator.end(gf_migrator_repair(migrator.get(), verb, at, asked->reason.c_str()));
+    if (chosen.json) return print_json(report);
+    print_records(report);
   });
 }
 
@@ -578,21 +562,19 @@ void add_schema(CLI::App& migrate, Chosen& chosen) {
       "Examples:\n"
       "  gameforge migrate dump --db sqlite:game.db > schema.sql\n"
       "  gameforge migrate dump --out schema.sql");
-  dump->callback([&chosen, choice, out] {
-    chosen.run = [&chosen, choice, out] {
-      Migrator migrator(*choice, chosen.json, true);
-      const auto report = migrator.end(gf_migrator_dump(migrator.get()));
-      if (out->empty()) {
-        if (chosen.json) return print_json(report);
-        std::printf("%s", report.value("dump", "").c_str());
-        return;
-      }
-      std::ofstream file(*out, std::ios::binary);
-      file << report.value("dump", "");
-      file.close();
-      if (!file) throw Failure{GF_ERR_IO, fmt::format("{} could not be written", *out)};
-      if (chosen.json) print_json({{"file", *out}});
-    };
+  on_chosen(*dump, chosen, [&chosen, choice, out] {
+    Migrator migrator(*choice, chosen.json, true);
+    const auto report = migrator.end(gf_migrator_dump(migrator.get()));
+    if (out->empty()) {
+      if (chosen.json) return print_json(report);
+      std::printf("%s", report.value("dump", "").c_str());
+      return;
+    }
+    std::ofstream file(*out, std::ios::binary);
+    file << report.value("dump", "");
+    file.close();
+    if (!file) throw Failure{GF_ERR_IO, fmt::format("{} could not be written", *out)};
+    if (chosen.json) print_json({{"file", *out}});
   });
 
   auto* diff = migrate.add_subcommand("diff", "Compares the schema with what the applied files make");
@@ -606,15 +588,13 @@ void add_schema(CLI::App& migrate, Chosen& chosen) {
       "Examples:\n"
       "  gameforge migrate diff --db sqlite:game.db\n"
       "  gameforge migrate diff --since-last-run --json");
-  diff->callback([&chosen, diff_choice, since] {
-    chosen.run = [&chosen, diff_choice, since] {
-      Migrator migrator(*diff_choice, chosen.json, true);
-      const auto report = migrator.end(*since ? gf_migrator_drift(migrator.get()) : gf_migrator_diff(migrator.get()));
-      chosen.exit_code = group_of(migrator.info().problem_status);
-      if (chosen.json) return print_json(report);
-      print_differences(report.at("differences"), "");
-      if (report.at("differences").empty()) std::printf("no difference\n");
-    };
+  on_chosen(*diff, chosen, [&chosen, diff_choice, since] {
+    Migrator migrator(*diff_choice, chosen.json, true);
+    const auto report = migrator.end(*since ? gf_migrator_drift(migrator.get()) : gf_migrator_diff(migrator.get()));
+    chosen.exit_code = group_of(migrator.info().problem_status);
+    if (chosen.json) return print_json(report);
+    print_differences(report.at("differences"), "");
+    if (report.at("differences").empty()) std::printf("no difference\n");
   });
 }
 
@@ -628,13 +608,11 @@ void add_create(CLI::App& migrate, Chosen& chosen) {
   app->footer(
       "Examples:\n"
       "  gameforge migrate create \"add user preferences\"");
-  app->callback([&chosen, dir, name] {
-    chosen.run = [&chosen, dir, name] {
-      const auto path =
-          text_of([&](char* b, std::uint64_t* s) { return gf_migration_create(dir->c_str(), name->c_str(), b, s); });
-      if (chosen.json) return print_json({{"file", path}});
-      std::printf("%s\n", path.c_str());
-    };
+  on_chosen(*app, chosen, [&chosen, dir, name] {
+    const auto path =
+        text_of([&](char* b, std::uint64_t* s) { return gf_migration_create(dir->c_str(), name->c_str(), b, s); });
+    if (chosen.json) return print_json({{"file", path}});
+    std::printf("%s\n", path.c_str());
   });
 }
 

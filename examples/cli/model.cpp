@@ -27,17 +27,15 @@ void add_model(CLI::App& app, Chosen& chosen) {
       "Examples:\n"
       "  gameforge model list\n"
       "  gameforge model list --json | jq -r '.models[].name'");
-  list->callback([&chosen, list_choice] {
-    chosen.run = [&chosen, list_choice] {
-      const Engine engine(*list_choice);
-      const auto models =
-          json_of([&](char* buffer, std::uint64_t* size) { return gf_model_list_json(engine.get(), buffer, size); });
-      if (chosen.json) return print_json({{"models", models}});
-      for (const auto& row : models) {
-        std::printf("%-24s %s\n", row.value("name", "").c_str(), row.value("path", "").c_str());
-      }
-      if (models.empty()) std::printf("no model was found; `gameforge doctor` tells where they are looked for\n");
-    };
+  on_chosen(*list, chosen, [&chosen, list_choice] {
+    const Engine engine(*list_choice);
+    const auto models =
+        json_of([&](char* buffer, std::uint64_t* size) { return gf_model_list_json(engine.get(), buffer, size); });
+    if (chosen.json) return print_json({{"models", models}});
+    for (const auto& row : models) {
+      std::printf("%-24s %s\n", row.value("name", "").c_str(), row.value("path", "").c_str());
+    }
+    if (models.empty()) std::printf("no model was found; `gameforge doctor` tells where they are looked for\n");
   });
 
   auto* info = model->add_subcommand("info", "Tells what a model is, from its small files: no weights are loaded");
@@ -52,13 +50,11 @@ void add_model(CLI::App& app, Chosen& chosen) {
       "Examples:\n"
       "  gameforge model info gameforge-tiles\n"
       "  gameforge model info ./my-model --json | jq .defaults");
-  info->callback([&chosen, choice] {
-    chosen.run = [&chosen, choice] {
-      const Engine engine(*choice);
-      const auto described = engine.model_info();
-      if (chosen.json) return print_json(described);
-      std::printf("%s", readable(described, 0).c_str());
-    };
+  on_chosen(*info, chosen, [&chosen, choice] {
+    const Engine engine(*choice);
+    const auto described = engine.model_info();
+    if (chosen.json) return print_json(described);
+    std::printf("%s", readable(described, 0).c_str());
   });
 }
 

@@ -27,8 +27,6 @@ namespace {
 constexpr std::uint32_t most_at_once = 1000;
 constexpr std::int64_t bulk_timeout_us = 3600'000'000;
 
-Failure wrong(std::string message) { return {GF_ERR_INVALID_ARGUMENT, std::move(message)}; }
-
 /// Seconds, with a fraction, as microseconds.
 std::int64_t microseconds_of(double seconds, const char* option, double smallest = 0) {
   if (!(seconds >= smallest) || seconds > 1e9) {

@@ -145,11 +145,9 @@ void add_sheet(CLI::App& app, Chosen& chosen) {
       "Examples:\n"
       "  gameforge sheet --prompts potions.txt --out potions.png --seeds 4\n"
       "  gameforge sheet --prompts items.txt --out items.png --seeds 8 --columns 16 --upscale 2");
-  sheet->callback([&chosen, options] {
-    chosen.run = [&chosen, options] {
-      options->json = chosen.json;
-      make_sheet(*options);
-    };
+  on_chosen(*sheet, chosen, [&chosen, options] {
+    options->json = chosen.json;
+    make_sheet(*options);
   });
 }
 

@@ -14,12 +14,10 @@ void add_version(CLI::App& app, Chosen& chosen) {
       "Examples:\n"
       "  gameforge version\n"
       "  gameforge version --json | jq -r .version");
-  version->callback([&chosen] {
-    chosen.run = [&chosen] {
-      const auto parts = json_of(gf_version_json);
-      if (chosen.json) return print_json(parts);
-      std::printf("GameForge %s\n%s", gf_version_text(), readable(parts, 2).c_str());
-    };
+  on_chosen(*version, chosen, [&chosen] {
+    const auto parts = json_of(gf_version_json);
+    if (chosen.json) return print_json(parts);
+    std::printf("GameForge %s\n%s", gf_version_text(), readable(parts, 2).c_str());
   });
 }
 

@@ -112,6 +112,10 @@ class MemoryQueue final : public Queue {
   Result<std::uint32_t> restore_job(JournalRow& row);
   Result<void> restore_key(const JournalKey& key);
 
+  /// A portion of a call on many; takes the lock. apply(slot, now) for each job that fits.
+  template <class Apply>
+  Result<BulkOutcome> bulk(const JobFilter& filter, const std::string& cursor, Apply&& apply);
+
   // All of the following with the lock held.
   Result<Enqueued> admit(NewJob& job, std::unique_ptr<char[]>& blob, std::uint32_t blob_bytes, std::int64_t now);
   Result<void> make_room(const NewJob& job, std::int64_t now);

@@ -183,16 +183,26 @@ Result<JobPage> MemoryQueue::list(const JobFilter& filter, const std::string& cu
   return page;
 }
 
-Result<BulkOutcome> MemoryQueue::purge(const JobFilter& filter, const std::string& cursor) {
-  GF_TRYV(check_purge(filter));
+template <class Apply>
+Result<BulkOutcome> MemoryQueue::bulk(const JobFilter& filter, const std::string& cursor, Apply&& apply) {
   GF_TRY(const auto slot, parse_cursor(cursor));
   BulkOutcome outcome;
   std::unique_lock lock(mutex_);
   const auto now = now_us();
   sweep_some(now, sweep_budget);
   outcome.cursor = walk(slot, bulk_budget, filter, now, [&](std::uint32_t found) {
-    auto& node = nodes_[found];
     ++outcome.changed;
+    apply(found, now);
+    return true;
+  });
+  GF_TRYV(settled(lock));
+  return outcome;
+}
+
+Result<BulkOutcome> MemoryQueue::purge(const JobFilter& filter, const std::string& cursor) {
+  GF_TRYV(check_purge(filter));
+  return bulk(filter, cursor, [this](std::uint32_t found, std::int64_t now) {
+    auto& node = nodes_[found];
     if (node.state == JobState::dead) {
       remove_dead(found, now, false);
     } else if (is_over(node.state)) {
@@ -205,10 +215,7 @@ Result<BulkOutcome> MemoryQueue::purge(const JobFilter& filter, const std::strin
       disarm(found);
       end(found, JobState::cancelled, now);
     }
-    return true;
   });
-  GF_TRYV(settled(lock));
-  return outcome;
 }
 
 void MemoryQueue::revive(std::uint32_t slot, std::int64_t now) {
@@ -245,18 +252,7 @@ Result<void> MemoryQueue::requeue(const JobId& id) {
 
 Result<BulkOutcome> MemoryQueue::requeue_many(const JobFilter& filter, const std::string& cursor) {
   GF_TRYV(check_requeue(filter));
-  GF_TRY(const auto slot, parse_cursor(cursor));
-  BulkOutcome outcome;
-  std::unique_lock lock(mutex_);
-  const auto now = now_us();
-  sweep_some(now, sweep_budget);
-  outcome.cursor = walk(slot, bulk_budget, filter, now, [&](std::uint32_t found) {
-    revive(found, now);
-    ++outcome.changed;
-    return true;
-  });
-  GF_TRYV(settled(lock));
-  return outcome;
+  return bulk(filter, cursor, [this](std::uint32_t found, std::int64_t now) { revive(found, now); });
 }
 
 // ---- The queue as a whole -------------------------------------------------------------------------------------------

@@ -105,6 +105,31 @@ bool read_record(std::string_view record, Lease& lease) {
   return true;
 }
 
+/// Gives the jobs at `places` what a plain script answered: good(place) where it did the job, else the error. Leaves in
+/// `places` those that the full script has to do.
+template <class T, class Good>
+void take_plain_answer(const Result<Reply>& reply, std::string_view what, std::vector<std::size_t>& places,
+                       std::vector<Result<T>>& answers, Good&& good) {
+  if (!reply) {
+    for (const auto place : places) answers[place] = reply.error();
+    places.clear();
+    return;
+  }
+  const auto& told = reply.value().items;
+  if (!told.empty() && told[0].text == "again") return;
+  std::vector<std::size_t> again;
+  if (!told.empty() && told[0].text == "ok") {
+    for (const auto place : places) answers[place] = good(place);
+    for (std::size_t at = 1; at < told.size(); ++at) {
+      const auto job = told[at].number();
+      if (job < 1 || static_cast<std::size_t>(job) > places.size()) continue;
+      again.push_back(places[static_cast<std::size_t>(job) - 1]);
+    }
+    for (const auto place : again) answers[place] = strange(what);
+  }
+  places = std::move(again);  // Of any other answer: what stands there says already that it is strange.
+}
+
 /// `front`, and the filter behind it.
 std::vector<std::string> filter_arguments(std::vector<std::string> front, const JobFilter& filter) {
   front.push_back(number(std::uint64_t{static_cast<std::uint32_t>(filter.state)}));
@@ -380,27 +405,10 @@ void RedisQueue::enqueue_plain(Setup& of, std::vector<NewJob>& jobs, const std::
     arguments.push_back(job.payload);
     arguments.push_back(std::move(record));
   }
-  auto reply = run(of, RedisScript::plain_enqueue, std::move(arguments), Repeat::safe);
-  if (!reply) {
-    for (const auto place : places) answers[place] = reply.error();
-    places.clear();
-    return;
-  }
-  const auto& told = reply.value().items;
-  if (!told.empty() && told[0].text == "again") return;
-  std::vector<std::size_t> again;
-  if (told.empty() || told[0].text != "ok") {
-    places.clear();  // Their answers say already that this is strange.
-    return;
-  }
-  for (const auto place : places) answers[place] = Enqueued{jobs[place].id, false, JobState::waiting};
-  for (std::size_t at = 1; at < told.size(); ++at) {
-    const auto job = told[at].number();
-    if (job < 1 || static_cast<std::size_t>(job) > places.size()) continue;
-    again.push_back(places[static_cast<std::size_t>(job) - 1]);
-  }
-  for (const auto place : again) answers[place] = strange("enqueue");
-  places = std::move(again);
+  take_plain_answer(run(of, RedisScript::plain_enqueue, std::move(arguments), Repeat::safe), "enqueue", places, answers,
+                    [&](std::size_t place) {
+                      return Enqueued{jobs[place].id, false, JobState::waiting};
+                    });
 }
 
 void RedisQueue::enqueue_fully(Setup& of, std::vector<NewJob>& jobs, const std::vector<std::string>& nonces,
@@ -619,25 +627,8 @@ void RedisQueue::complete_plain(Setup& of, const std::vector<Completion>& comple
     arguments.push_back(fmt::format("{:016}", key.fencing_token));
     arguments.push_back(nonces[place]);
   }
-  const auto reply = run(of, RedisScript::plain_complete, std::move(arguments), Repeat::safe);
-  if (!reply) {
-    for (const auto place : places) answers[place] = reply.error();
-    places.clear();
-    return;
-  }
-  const auto& told = reply.value().items;
-  if (!told.empty() && told[0].text == "again") return;
-  std::vector<std::size_t> again;
-  if (!told.empty() && told[0].text == "ok") {
-    for (const auto place : places) answers[place] = success();
-    for (std::size_t at = 1; at < told.size(); ++at) {
-      const auto job = told[at].number();
-      if (job < 1 || static_cast<std::size_t>(job) > places.size()) continue;
-      again.push_back(places[static_cast<std::size_t>(job) - 1]);
-    }
-    for (const auto place : again) answers[place] = strange("complete");
-  }
-  places = std::move(again);
+  take_plain_answer(run(of, RedisScript::plain_complete, std::move(arguments), Repeat::safe), "complete", places,
+                    answers, [](std::size_t) { return success(); });
 }
 
 void RedisQueue::complete_fully(Setup& of, std::vector<Completion>& completions, const std::vector<std::string>& nonces,
