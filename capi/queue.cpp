@@ -5,6 +5,7 @@
 #include "queue_options.hpp"
 #include "structs.hpp"
 
+#include "queue/lease_keeper.hpp"
 #include "queue/memory_queue.hpp"
 #include "queue/redis_queue.hpp"
 #include "queue/report.hpp"
@@ -12,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -61,7 +63,23 @@ class HostLog final : public LogSink {
 struct HostedQueue {
   HostLog log;
   std::string name;
-  std::unique_ptr<Queue> queue;  // Uses log.
+  std::atomic<std::int64_t> lease_us;   // Of the options.
+  std::unique_ptr<Queue> queue;         // Uses log.
+  std::unique_ptr<LeaseKeeper> keeper;  // Uses queue.
+
+  HostedQueue(gf_log_callback call, void* user_data, LogLevel level, std::string named, std::int64_t usual_lease_us)
+      : log(call, user_data, level), name(std::move(named)), lease_us(usual_lease_us) {}
+
+  void open(std::unique_ptr<Queue> opened) {
+    queue = std::move(opened);
+    keeper = std::make_unique<LeaseKeeper>(*queue);
+  }
+
+  /// A run has ended, or is somebody else's: then nobody need keep its lease. Any other failure may be tried again.
+  template <class T>
+  void after_end(const LeaseKey& key, const Result<T>& ended) noexcept {
+    if (ended || ended.error().status == Status::lease_lost) keeper->let_go(key);
+  }
 };
 
 /// What a gf_queue_jobs stands for.
@@ -116,6 +134,9 @@ static_assert(same(JobState::delayed, GF_QUEUE_DELAYED, 1) && same(JobState::wai
               same(JobState::running, GF_QUEUE_RUNNING, 1) && same(JobState::done, GF_QUEUE_DONE, 1) &&
               same(JobState::cancelled, GF_QUEUE_CANCELLED, 1) && same(JobState::expired, GF_QUEUE_EXPIRED, 1) &&
               same(JobState::dead, GF_QUEUE_DEAD, 1));
+static_assert(same(HoldState::held, GF_LEASE_HELD, 1) &&
+              same(HoldState::cancel_requested, GF_LEASE_CANCEL_REQUESTED, 1) &&
+              same(HoldState::lost, GF_LEASE_LOST, 1));
 static_assert(
     same(EventType::accepted, GF_QUEUE_EVENT_ACCEPTED, 1) && same(EventType::started, GF_QUEUE_EVENT_STARTED, 1) &&
     same(EventType::retried, GF_QUEUE_EVENT_RETRIED, 1) && same(EventType::released, GF_QUEUE_EVENT_RELEASED, 1) &&
@@ -599,9 +620,9 @@ gf_status gf_queue_open(const gf_queue_options* options, gf_queue** out_queue) {
     if (read.log_level > GF_LOG_DEBUG) {
       return unknown_value("options->log_level", read.log_level, GF_LOG_OFF, GF_LOG_DEBUG);
     }
-    auto hosted = std::make_shared<HostedQueue>(
-        HostedQueue{HostLog(read.log_callback, read.log_user_data, static_cast<LogLevel>(read.log_level)),
-                    read.name != nullptr ? read.name : "default", nullptr});
+    auto hosted =
+        std::make_shared<HostedQueue>(read.log_callback, read.log_user_data, static_cast<LogLevel>(read.log_level),
+                                      read.name != nullptr ? read.name : "default", inner.lease_us);
     if (read.redis_url == nullptr) {
       MemoryQueueOptions memory;
       memory.queue = inner;
@@ -613,7 +634,8 @@ gf_status gf_queue_open(const gf_queue_options* options, gf_queue** out_queue) {
         GF_TRY(memory.journal->durability,
                known(read.journal_durability, Durability::system, "options->journal_durability"));
       }
-      GF_TRY(hosted->queue, MemoryQueue::create(std::move(memory)));
+      GF_TRY(auto opened, MemoryQueue::create(std::move(memory)));
+      hosted->open(std::move(opened));
     } else if (read.journal != nullptr) {
       return invalid("options->journal is set beside options->redis_url; a queue in Redis has none");
     } else {
@@ -625,7 +647,8 @@ gf_status gf_queue_open(const gf_queue_options* options, gf_queue** out_queue) {
       GF_TRY(redis.client, client_options(read.command_timeout_us));
       redis.log = &hosted->log;
       redis.strict = (read.flags & GF_QUEUE_STRICT_SERVER) != 0;
-      GF_TRY(hosted->queue, RedisQueue::create(std::move(redis)));
+      GF_TRY(auto opened, RedisQueue::create(std::move(redis)));
+      hosted->open(std::move(opened));
     }
     *out_queue = queues().insert(std::move(hosted));
     return gf::success();
@@ -637,7 +660,9 @@ gf_status gf_queue_configure(gf_queue* queue, const gf_queue_options* options) {
     GF_TRY(const auto found, find_queue(queue));
     GF_TRY(const auto read, read_struct(options));
     GF_TRY(const auto inner, queue_options(read));
-    return found->queue->configure(inner);
+    GF_TRYV(found->queue->configure(inner));
+    found->lease_us = inner.lease_us;
+    return gf::success();
   });
 }
 
@@ -753,6 +778,35 @@ gf_status gf_queue_extend(gf_queue* queue, const gf_lease_key* key, int64_t leas
   });
 }
 
+gf_status gf_queue_hold(gf_queue* queue, const gf_lease_key* key, int64_t lease_us) {
+  return firewall([&]() -> Result<void> {
+    GF_TRY(const auto found, find_queue(queue));
+    GF_TRY(const auto lease, read_key(key));
+    GF_TRYV(found->keeper->hold(lease, lease_us == 0 ? found->lease_us.load() : lease_us));
+    return gf::success();
+  });
+}
+
+gf_status gf_queue_hold_state(gf_queue* queue, const gf_lease_key* key, uint32_t* out_state) {
+  return firewall([&]() -> Result<void> {
+    GF_TRY(const auto found, find_queue(queue));
+    GF_TRY(const auto lease, read_key(key));
+    GF_TRYV(needed(out_state, "out_state"));
+    GF_TRY(const auto state, found->keeper->state(lease));
+    *out_state = static_cast<std::uint32_t>(state) + 1;
+    return gf::success();
+  });
+}
+
+gf_status gf_queue_let_go(gf_queue* queue, const gf_lease_key* key) {
+  return firewall([&]() -> Result<void> {
+    GF_TRY(const auto found, find_queue(queue));
+    GF_TRY(const auto lease, read_key(key));
+    if (!found->keeper->let_go(lease)) return LeaseKeeper::not_kept(lease);
+    return gf::success();
+  });
+}
+
 gf_status gf_queue_report_progress(gf_queue* queue, const gf_lease_key* key, uint64_t done, uint64_t total,
                                    const char* note) {
   return firewall([&]() -> Result<void> {
@@ -767,7 +821,9 @@ gf_status gf_queue_complete(gf_queue* queue, const gf_lease_key* key, const gf_q
     GF_TRY(const auto found, find_queue(queue));
     GF_TRY(const auto lease, read_key(key));
     GF_TRY(auto read, read_result(result, "result"));
-    return found->queue->complete(lease, std::move(read));
+    const auto ended = found->queue->complete(lease, std::move(read));
+    found->after_end(lease, ended);
+    return ended;
   });
 }
 
@@ -785,7 +841,11 @@ gf_status gf_queue_complete_many(gf_queue* queue, const gf_lease_key* keys, cons
       if (!given) continue;
       GF_TRY(completions[index].result, read_result(given.at(index), fmt::format("results[{}]", index)));
     }
+    std::vector<LeaseKey> leases;
+    leases.reserve(count);
+    for (const auto& completion : completions) leases.push_back(completion.key);
     auto ended = found->queue->complete_many(std::move(completions));
+    for (std::uint32_t index = 0; index < count; ++index) found->after_end(leases[index], ended[index]);
     for (std::uint32_t index = 0; out_statuses != nullptr && index < count; ++index) {
       out_statuses[index] = public_status(ended[index] ? Status::ok : ended[index].error().status);
     }
@@ -808,8 +868,10 @@ gf_status gf_queue_fail(gf_queue* queue, const gf_lease_key* key, const gf_queue
     if (inner.status == Status::ok) return invalid("failure->status is 0; it must say what failed");
     GF_TRY(inner.action, known(read.action, FailureAction::dead_letter, "failure->action"));
     inner.message = text_or_empty(read.message);
-    GF_TRY(const auto outcome, found->queue->fail(lease, inner));
-    if (out_outcome != nullptr) write_out(out_outcome, public_outcome(outcome));
+    const auto outcome = found->queue->fail(lease, inner);
+    found->after_end(lease, outcome);
+    if (!outcome) return outcome.error();
+    if (out_outcome != nullptr) write_out(out_outcome, public_outcome(outcome.value()));
     return gf::success();
   });
 }
@@ -820,8 +882,10 @@ gf_status gf_queue_release_lease(gf_queue* queue, const gf_lease_key* key, int64
     GF_TRY(const auto found, find_queue(queue));
     GF_TRYV(check_optional_out(out_outcome, first_outcome_bytes, "out_outcome"));
     GF_TRY(const auto lease, read_key(key));
-    GF_TRY(const auto outcome, found->queue->release(lease, delay_us));
-    if (out_outcome != nullptr) write_out(out_outcome, public_outcome(outcome));
+    const auto outcome = found->queue->release(lease, delay_us);
+    found->after_end(lease, outcome);
+    if (!outcome) return outcome.error();
+    if (out_outcome != nullptr) write_out(out_outcome, public_outcome(outcome.value()));
     return gf::success();
   });
 }

@@ -1640,6 +1640,13 @@ typedef enum gf_lane_order {
   GF_LANES_WEIGHTED = 1 /**< In turns, by lane_weights. */
 } gf_lane_order;
 
+/** How it stands with a lease that gf_queue_hold keeps. */
+typedef enum gf_lease_state {
+  GF_LEASE_HELD = 1,
+  GF_LEASE_CANCEL_REQUESTED = 2, /**< It is the caller's; but end the run: the job never runs again. */
+  GF_LEASE_LOST = 3              /**< The job is, or may be, somebody else's: end the run, and write nothing. */
+} gf_lease_state;
+
 /** What a failure comes to. */
 typedef enum gf_failure_action {
   GF_FAILURE_BY_RULES = 0, /**< As the queue's rules, the status table and the job's policy say. */
@@ -2036,7 +2043,7 @@ GF_API gf_status gf_queue_stop(gf_queue* queue);
  * Errors: GF_ERR_INVALID_HANDLE.
  * Ownership: the handle is gone; jobs that were read or taken stay until they are released.
  * Threads: any; calls that other threads are in end by themselves.
- * Blocks: never.
+ * Blocks: never; where leases are held here, for a heartbeat that is under way.
  */
 GF_API gf_status gf_queue_close(gf_queue* queue);
 
@@ -2100,6 +2107,43 @@ GF_API gf_status gf_queue_reserve(gf_queue* queue, const char* worker, int64_t l
  */
 GF_API gf_status gf_queue_extend(gf_queue* queue, const gf_lease_key* key, int64_t lease_us,
                                  gf_heartbeat* out_heartbeat);
+
+/**
+ * Keeps a lease, from a thread of the queue's own, so that the run need not stop for heartbeats: renewed at once, and
+ * then each time that a third of it is over, until the run is ended (complete, fail, release_lease) or let go. The run
+ * asks gf_queue_hold_state where it would ask whether it is cancelled.
+ *
+ * lease_us: its length, at least 3000; 0: the queue's. Again for the same lease: the length from then on.
+ *
+ * Errors: GF_ERR_LEASE_LOST, and then nothing is kept; those of every queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis.
+ */
+GF_API gf_status gf_queue_hold(gf_queue* queue, const gf_lease_key* key, int64_t lease_us);
+
+/**
+ * How it stands with a lease that is kept here. A lease that could not be renewed counts as lost as soon as it may be
+ * over, by this machine's monotonic clock, though the server hangs; what was lost stays so.
+ *
+ * out_state: receives a GF_LEASE_* value.
+ *
+ * Errors: GF_ERR_NOT_FOUND for one that is not kept here.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_hold_state(gf_queue* queue, const gf_lease_key* key, uint32_t* out_state);
+
+/**
+ * Renews a lease no longer. The lease itself stays, until it is over.
+ *
+ * Errors: GF_ERR_NOT_FOUND for one that is not kept here.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_queue_let_go(gf_queue* queue, const gf_lease_key* key);
 
 /**
  * Says how far a run is, for whoever reads the job.

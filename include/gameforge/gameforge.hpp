@@ -1206,6 +1206,17 @@ class Queue {
     detail::check(gf_queue_extend(handle_, &key, detail::microseconds(lease), &heartbeat));
     return heartbeat.cancel_requested != 0;
   }
+  /** Keeps the lease from a thread of the queue's own until the run is ended or let go. lease 0: the queue's. */
+  void hold(const gf_lease_key& key, std::chrono::microseconds lease = std::chrono::microseconds(0)) {
+    detail::check(gf_queue_hold(handle_, &key, detail::microseconds(lease)));
+  }
+  /** A GF_LEASE_* value. Never waits. */
+  std::uint32_t hold_state(const gf_lease_key& key) {
+    std::uint32_t state = 0;
+    detail::check(gf_queue_hold_state(handle_, &key, &state));
+    return state;
+  }
+  void let_go(const gf_lease_key& key) { detail::check(gf_queue_let_go(handle_, &key)); }
   void report_progress(const gf_lease_key& key, std::uint64_t done, std::uint64_t total, const Text& note = Text()) {
     detail::check(gf_queue_report_progress(handle_, &key, done, total, note.c_str()));
   }

@@ -70,7 +70,12 @@ class Connection {
 
   Result<void> wait(short events, std::int64_t deadline_us);
 
+  /// Until there is something to read: looks for as long as a server on this machine takes, and
+  /// sleeps only then. To be put to sleep and woken again costs more than half of such a call.
+  Result<void> wait_for_answer(std::int64_t deadline_us);
+
   int descriptor_;
+  std::int64_t usual_wait_us_ = 0;  // For the first bytes of an answer, as the last calls had it.
   std::string server_;
   std::shared_ptr<Interrupt> interrupt_;
   std::unique_ptr<redisReader, ReaderCloser> reader_;

@@ -113,6 +113,9 @@ void whole_life(const Site& site) {
   CHECK(status_of([&] { taken.text(0, GF_QUEUE_TEXT_TAG, 2); }) == GF_ERR_NOT_FOUND);
   const auto first = info.key;
   CHECK_FALSE(queue.extend(first, seconds(60)));
+  CHECK(status_of([&] { queue.hold_state(first); }) == GF_ERR_NOT_FOUND);
+  queue.hold(first);
+  CHECK(queue.hold_state(first) == GF_LEASE_HELD);
   queue.report_progress(first, 3, 20, "step 3");
   auto read = queue.get(put_in.id);
   REQUIRE(read.size() == 1);
@@ -124,6 +127,9 @@ void whole_life(const Site& site) {
   CHECK(json::parse(read.json(0)).at("progress").at("note") == "step 3");
   const auto failed = queue.fail(first, GF_ERR_IO, "the disk went away", GF_FAILURE_RETRY);
   CHECK((failed.state == GF_QUEUE_WAITING || failed.state == GF_QUEUE_DELAYED));
+  // It ended, so nobody keeps its lease any more.
+  CHECK(status_of([&] { queue.hold_state(first); }) == GF_ERR_NOT_FOUND);
+  CHECK(status_of([&] { queue.hold(first); }) == GF_ERR_LEASE_LOST);
 
   taken = queue.reserve(1, "worker 2", seconds(5));
   REQUIRE(taken.size() == 1);
@@ -313,6 +319,11 @@ void control(const Site& site) {
   // Running: its holder learns, and what it answers no longer counts.
   CHECK(queue.cancel(waits.id) == GF_CANCEL_REQUESTED);
   CHECK(queue.extend(taken.key(0)));
+  // A run whose lease is kept outlives its 200 ms, and asks without waiting whether it shall go on.
+  queue.hold(taken.key(0), seconds(1));
+  CHECK(queue.hold_state(taken.key(0)) == GF_LEASE_CANCEL_REQUESTED);
+  queue.let_go(taken.key(0));
+  CHECK(status_of([&] { queue.let_go(taken.key(0)); }) == GF_ERR_NOT_FOUND);
   CHECK(queue.fail(taken.key(0), GF_ERR_IO, "stopped", GF_FAILURE_RETRY).state == GF_QUEUE_CANCELLED);
   CHECK(queue.drain(seconds(5)));
   queue.pause(false);

@@ -6,6 +6,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <random>
@@ -82,8 +83,10 @@ void at_random(Dialect dialect, int count) {
   std::mt19937 random(20261124);
   int killed = 0;
   std::int64_t whole_us = 200'000;
-  for (int round = 0; round < count; ++round) {
+  // Until so many are killed in their work, not only aimed at: the machine may be slower in one round than in another.
+  for (int round = 0; round < count || killed <= count / 3; ++round) {
     CAPTURE(round);
+    REQUIRE(round < 10 * count);
     Place place(dialect);
     ten_files(place);
     const auto began = std::chrono::steady_clock::now();
@@ -94,15 +97,16 @@ void at_random(Dialect dialect, int count) {
       runner->signal(SIGKILL);
     }
     REQUIRE(runner->wait(60'000'000));
-    if (round == 0) {
-      whole_us =
+    const bool was_killed = runner->status() == 128 + SIGKILL;
+    if (!was_killed) {
+      const auto took_us =
           std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began).count();
+      whole_us = round == 0 ? took_us : std::min(whole_us, took_us);
     }
-    killed += runner->status() == 128 + SIGKILL ? 1 : 0;
+    killed += was_killed ? 1 : 0;
     check_whole(place);
     check_complete(place);
   }
-  CHECK(killed > count / 3);
 }
 
 }  // namespace

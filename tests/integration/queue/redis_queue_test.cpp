@@ -1,4 +1,6 @@
 // What only the queue in Redis has: a server that fails, others that share it, keys that somebody else writes.
+#include "queue/lease_keeper.hpp"
+
 #include "proxy.hpp"
 #include "subjects.hpp"
 
@@ -263,6 +265,72 @@ TEST_CASE("a worker that is frozen past its lease writes nothing over the one th
   const auto totals = queue->statistics().value().totals;
   CHECK(totals.done == 1);
   CHECK(totals.recovered == 1);
+}
+
+TEST_CASE("a lease is kept while the server answers, and counts as lost in time when it hangs or others have it") {
+  RedisServer server;
+  QueueOptions options;
+  options.max_crashes = 1000;
+  auto queue = open_queue(server.url(), options);
+  LeaseKeeper keeper(*queue);
+  const auto take = [&](std::int64_t lease_us) {
+    ReserveRequest request;
+    request.lease_us = lease_us;
+    request.timeout_us = 30 * second_us;
+    auto leases = queue->reserve(request).value();
+    REQUIRE(leases.size() == 1);
+    return leases[0].key;
+  };
+  const auto id = queue->enqueue(job_of("x")).value().id;
+  const auto key = take(second_us);
+  REQUIRE(keeper.hold(key, second_us).value() == HoldState::held);
+  // Three times its length, under other workers who would take it.
+  for (const auto until_us = now_us() + 3 * second_us; now_us() < until_us;) {
+    ReserveRequest request;
+    request.timeout_us = 100 * ms;
+    CHECK(queue->reserve(request).value().empty());
+    CHECK(keeper.state(key).value() == HoldState::held);
+  }
+  SUBCASE("the server hangs") {
+    server.freeze();
+    const auto from_us = now_us();
+    while (keeper.state(key).value() != HoldState::lost) {
+      REQUIRE(now_us() < from_us + 20 * second_us);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    const auto took_us = now_us() - from_us;
+    server.thaw();
+    // Told no later than the lease can last, which the heartbeats' own time-out (five seconds) has no part in.
+    MESSAGE("told after " << took_us / ms << " ms of a lease of 1000");
+    CHECK(took_us <= second_us + 500 * ms);
+    // The server would have let nobody else have it before that; now somebody has, and only that one can end it.
+    const auto other = take(60 * second_us);
+    CHECK(other.id == id);
+    CHECK(other.fencing_token > key.fencing_token);
+    CHECK(queue->complete(key).error().status == Status::lease_lost);
+    CHECK(queue->complete(other).has_value());
+  }
+  SUBCASE("another has it") {
+    // An operator gives it back by hand.
+    REQUIRE(queue->release(key).has_value());
+    const auto other = take(60 * second_us);
+    const auto from_us = now_us();
+    while (keeper.state(key).value() != HoldState::lost) {
+      REQUIRE(now_us() < from_us + 20 * second_us);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(queue->get(id).value().fencing_token == other.fencing_token);
+    CHECK(queue->complete(other).has_value());
+  }
+  SUBCASE("it is cancelled") {
+    CHECK(queue->cancel(id).value() == CancelOutcome::requested);
+    const auto from_us = now_us();
+    while (keeper.state(key).value() != HoldState::cancel_requested) {
+      REQUIRE(now_us() < from_us + 20 * second_us);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(queue->fail(key, {Status::cancelled, "as asked", {}}).value().state == JobState::cancelled);
+  }
 }
 
 TEST_CASE("workers whose clocks are an hour off do each job once, and nobody's lease ends early or late" *
