@@ -35,7 +35,8 @@ std::string RedisServer::url() const {
 
 void RedisServer::start() {
   REQUIRE(pid_ < 0);
-  std::vector<std::string> words = {"redis-server",
+  const auto* program = std::getenv("GAMEFORGE_REDIS_SERVER");
+  std::vector<std::string> words = {program != nullptr ? program : "redis-server",
                                     "--port",
                                     std::to_string(options_.port),
                                     "--unixsocket",
@@ -93,27 +94,48 @@ void RedisServer::kill() {
 void RedisServer::freeze() { ::kill(pid_, SIGSTOP); }
 void RedisServer::thaw() { ::kill(pid_, SIGCONT); }
 
+namespace {
+
+bool is_free(std::uint16_t port) {
+  const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool bound = ::bind(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  ::close(descriptor);
+  return bound;
+}
+
+/// A node's bus has the port plus 10000; before Redis 7 it cannot be told another.
+std::uint16_t free_port_of_node() {
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    const auto port = free_port();
+    if (port <= 55535 && is_free(static_cast<std::uint16_t>(port + 10000))) return port;
+  }
+  FAIL("no port is free together with the one 10000 above it");
+  return 0;
+}
+
+}  // namespace
+
 RedisCluster::RedisCluster() {
   for (std::size_t index = 0; index < size; ++index) {
     RedisServer::Options wanted;
-    wanted.port = free_port();
-    // The bus's default is the port plus 10000, which may be none.
-    wanted.further = {"--cluster-enabled",        "yes", "--cluster-node-timeout", "3000", "--cluster-port",
-                      std::to_string(free_port())};
+    wanted.port = free_port_of_node();
+    wanted.further = {"--cluster-enabled", "yes", "--cluster-node-timeout", "3000"};
     nodes_.push_back(std::make_unique<RedisServer>(wanted));
     clients_.push_back(redis::Client::create(nodes_.back()->url()).value());
   }
   for (std::size_t index = 0; index < size; ++index) {
     const auto first = index * 5462;
     const auto last = std::min<std::size_t>(first + 5461, 16383);
-    REQUIRE(
-        clients_[index]->call({"CLUSTER", "ADDSLOTSRANGE", std::to_string(first), std::to_string(last)}).has_value());
+    redis::Command add = {"CLUSTER", "ADDSLOTS"};
+    for (auto slot = first; slot <= last; ++slot) add.push_back(std::to_string(slot));
+    REQUIRE(clients_[index]->call(add).has_value());
   }
   for (std::size_t index = 1; index < size; ++index) {
-    // host, port, bus port
-    const auto bus = clients_[index]->call({"CONFIG", "GET", "cluster-port"}).value().items.at(1).text;
-    REQUIRE(
-        clients_[0]->call({"CLUSTER", "MEET", "127.0.0.1", std::to_string(nodes_[index]->port()), bus}).has_value());
+    REQUIRE(clients_[0]->call({"CLUSTER", "MEET", "127.0.0.1", std::to_string(nodes_[index]->port())}).has_value());
   }
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   for (const auto& client : clients_) {
