@@ -27,6 +27,8 @@ struct Options {
   std::vector<std::string> loras;
   bool lenient_loras = false;
   std::optional<std::uint32_t> clip_skip;
+  bool plain_prompt = false;
+  std::string long_prompt = "chunks";
   std::optional<double> eta, strength;
   std::string init_image, mask, noise;
   bool transparent = false;
@@ -153,6 +155,10 @@ void generate(const Options& options) {
   request.lora_count = static_cast<std::uint32_t>(loras.texts.size());
   if (options.lenient_loras) request.flags |= GF_REQUEST_LENIENT_LORA;
   request.clip_skip = options.clip_skip.value_or(0);
+  request.prompt_syntax = options.plain_prompt ? GF_PROMPT_PLAIN : GF_PROMPT_WEIGHTED;
+  request.long_prompt = options.long_prompt == "cut"      ? GF_LONG_PROMPT_CUT
+                        : options.long_prompt == "refuse" ? GF_LONG_PROMPT_REFUSE
+                                                          : GF_LONG_PROMPT_CHUNKS;
   request.eta = options.eta.value_or(0);
   if (options.strength) {
     // Here 0 is no default, as it is in the ABI.
@@ -323,6 +329,12 @@ void add_generate(CLI::App& app, Chosen& chosen) {
       ->type_name("F");
   add.add_option("--clip-skip", options->clip_skip, "Text encoder layers left out, as in diffusers: webui's less 1")
       ->type_name("N");
+  add.add_flag("--plain-prompt", options->plain_prompt,
+               "Brackets and BREAK in prompts are text; else (a), [a] and (a:1.3) weigh as in webui");
+  add.add_option("--long-prompt", options->long_prompt,
+                 "Of more than 75 tokens: chunks (as webui), cut (as diffusers, with a warning in the report), refuse")
+      ->check(CLI::IsMember({"chunks", "cut", "refuse"}))
+      ->type_name("HOW");
   add.add_option("--eta", options->eta, "DDIM's noise, 0 to 1")->type_name("F");
   add.add_option("--noise", options->noise, "torch (diffusers' pictures) or philox (CUDA's, which most seeds assume)")
       ->check(CLI::IsMember({"torch", "philox"}))

@@ -580,6 +580,25 @@ typedef enum gf_request_flag {
 /** An image. From gf_job_image and the functions below, to gf_image_release. */
 typedef struct gf_image gf_image;
 
+/** How prompts are read. */
+typedef enum gf_prompt_syntax {
+  /**
+   * As in AUTOMATIC1111's webui: (a) weighs 1.1, ((a)) 1.21, [a] 1/1.1, (a:1.3) 1.3, -100 to 100 in all; BREAK begins a
+   * new chunk; a backslash before one of ()[] and the backslash takes it as it is. Brackets inside of more than 256
+   * others are refused.
+   */
+  GF_PROMPT_WEIGHTED = 0,
+  GF_PROMPT_PLAIN = 1 /**< Every character is text; for prompts that users' own words are put into. */
+} gf_prompt_syntax;
+
+/** What becomes of a prompt that is longer than the model's text encoder reads at once, 75 tokens. */
+typedef enum gf_long_prompt {
+  GF_LONG_PROMPT_CHUNKS = 0, /**< Chunks of 75, broken behind a comma where one of the last 20 is one, as in webui. At
+                                  most 16; the report says how many there were. */
+  GF_LONG_PROMPT_CUT = 1,    /**< What is too much is left out, with a warning in the report, as in diffusers. */
+  GF_LONG_PROMPT_REFUSE = 2  /**< The job fails with GF_ERR_PAYLOAD_TOO_LARGE, and the number of tokens. */
+} gf_long_prompt;
+
 /** Where noise comes from. */
 typedef enum gf_noise {
   GF_NOISE_TORCH_CPU = 0, /**< PyTorch's CPU generator: diffusers' pictures. */
@@ -634,12 +653,14 @@ typedef struct gf_request {
   const char* user_class;      /**< By which rate the user submits. Default none. */
   const char* idempotency_key; /**< While the engine knows a job that was submitted with it, the answer is that job's id
                                     and nothing is taken in; the requests are not compared. Default none. */
+  uint32_t prompt_syntax;      /**< gf_prompt_syntax, of all four prompts. */
+  uint32_t long_prompt;        /**< gf_long_prompt, likewise. */
 } gf_request;
 
 #define GF_REQUEST_INIT                                                                                              \
   {                                                                                                                  \
     sizeof(gf_request), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-        0, 0, 0, 0, 0, 0                                                                                             \
+        0, 0, 0, 0, 0, 0, 0, 0                                                                                       \
   }
 
 /** How to cancel. */

@@ -428,6 +428,8 @@ struct Request {
   std::vector<std::pair<std::string, double>> loras; /**< Name and scale. */
   bool lenient_loras = false;
   std::uint32_t clip_skip = 0;
+  gf_prompt_syntax prompt_syntax = GF_PROMPT_WEIGHTED;
+  gf_long_prompt long_prompt = GF_LONG_PROMPT_CHUNKS;
   double eta = 0;
   double strength = 0;
   Image init_image;
@@ -481,6 +483,8 @@ struct Request {
     request.lora_count = static_cast<std::uint32_t>(loras.size());
     if (lenient_loras) request.flags |= GF_REQUEST_LENIENT_LORA;
     request.clip_skip = clip_skip;
+    request.prompt_syntax = prompt_syntax;
+    request.long_prompt = long_prompt;
     request.eta = eta;
     request.strength = strength;
     request.init_image = init_image.handle();

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <exception>
 #include <limits>
@@ -159,12 +160,32 @@ class Run {
     request.loras = loras.data();
     request.lora_count = static_cast<std::uint32_t>(loras.size());
     request.lora_lenient = wanted.lora_lenient ? 1 : 0;
+    // The strings stay where they are: the vectors that hold them are not moved any more.
+    std::array<std::vector<pipeline::PromptPiece>, 4> parsed;
+    std::array<std::vector<gf_backend_prompt_piece>, 4> pieces;
+    GF_TRY(parsed[0], pipeline::parse_prompt("prompt", wanted.prompt, wanted.prompt_syntax));
+    for (const auto& [of, text] : {std::pair(1u, &wanted.prompt_2), std::pair(2u, &wanted.negative_prompt),
+                                   std::pair(3u, &wanted.negative_prompt_2)}) {
+      if (!*text) continue;
+      GF_TRY(parsed[of], pipeline::parse_prompt("prompt", **text, wanted.prompt_syntax));
+    }
+    for (std::size_t of = 0; of < parsed.size(); ++of) {
+      for (const auto& piece : parsed[of]) {
+        pieces[of].push_back({piece.text.c_str(), piece.weight, piece.starts_chunk ? 1u : 0u, 0});
+      }
+      request.pieces[of] = pieces[of].data();
+      request.piece_counts[of] = static_cast<std::uint32_t>(pieces[of].size());
+    }
+    request.long_prompt = static_cast<std::uint32_t>(wanted.long_prompt);
     desk_.progress(Stage::encoding, 0, model.info().text_encoders, 0);
     const auto begun_us = clock_.now_us();
     auto conditioning = model.encode(request, threads_, watcher_);
     times_.encode_us = clock_.now_us() - begun_us;
     desk_.times(times_);
-    if (conditioning) record_.warnings = conditioning.value()->warnings();
+    if (conditioning) {
+      record_.warnings = conditioning.value()->warnings();
+      record_.prompts = conditioning.value()->info();
+    }
     return conditioning;
   }
 

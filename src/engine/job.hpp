@@ -62,6 +62,7 @@ struct RunRecord {
   std::uint64_t ledger_peak_bytes = 0;
   std::uint64_t peak_resident_bytes = 0;
   std::vector<std::string> warnings;
+  std::optional<gf_backend_conditioning_info> prompts;
 };
 
 /// What an executor has to tell of a job, until the desk has read it. Later news replace earlier ones of the same sort.

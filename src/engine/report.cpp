@@ -13,6 +13,18 @@
 namespace gf::engine {
 namespace {
 
+std::string_view name_of(pipeline::LongPrompt what) {
+  switch (what) {
+    case pipeline::LongPrompt::cut:
+      return "cut";
+    case pipeline::LongPrompt::refuse:
+      return "refuse";
+    case pipeline::LongPrompt::chunks:
+      break;
+  }
+  return "chunks";
+}
+
 void write_request(JsonText& out, const JobSnapshot& job) {
   const auto& request = *job.request;
   out.begin_object().member("model", request.model);
@@ -39,6 +51,8 @@ void write_request(JsonText& out, const JobSnapshot& job) {
     out.end_object();
   }
   out.end_array().member("clip_skip", request.clip_skip).member("eta", request.eta);
+  out.member("prompt_syntax", request.prompt_syntax == pipeline::PromptSyntax::plain ? "plain" : "weighted");
+  out.member("long_prompt", name_of(request.long_prompt));
   out.member("noise", request.noise == pipeline::NoiseKind::philox ? "philox" : "torch_cpu");
   out.key("strength");
   if (request.init_image) {
@@ -73,6 +87,19 @@ void write_backend(JsonText& out, const RunRecord& record) {
   out.member("path", record.backend_path);
   // Backend::build_json() has parsed it.
   out.key("build").json(record.backend_build.empty() ? "{}" : record.backend_build).end_object();
+}
+
+/// Token counts, by the text encoder that has most.
+void write_prompts(JsonText& out, const JobSnapshot& job) {
+  if (!job.record || !job.record->prompts) {
+    out.null();
+    return;
+  }
+  const auto& read = *job.record->prompts;
+  out.begin_object().member("tokens", read.prompt_tokens).member("chunks", read.prompt_chunks);
+  out.member("cut_tokens", read.prompt_cut_tokens).member("negative_tokens", read.negative_tokens);
+  out.member("negative_chunks", read.negative_chunks).member("negative_cut_tokens", read.negative_cut_tokens);
+  out.end_object();
 }
 
 void write_images(JsonText& out, const JobSnapshot& job) {
@@ -146,6 +173,8 @@ std::string report_json(const JobSnapshot& job) {
   out.member("encode", info.encode_us).member("sample", info.sample_us).member("decode", info.decode_us);
   out.member("total", info.total_us).end_object();
   out.member("images_ready", info.images_ready);
+  out.key("prompts");
+  write_prompts(out, job);
   write_images(out, job);
   if (record != nullptr) {
     out.member("threads", record->threads).member("executor", record->executor);
@@ -190,6 +219,10 @@ std::string parameters_text(const JobSnapshot& job, std::uint32_t image) {
     text.extra.emplace_back("CFG rescale", fmt::format("{}", request.guidance_rescale));
   // webui counts from the last layer, which it calls 1.
   if (request.clip_skip != 0) text.extra.emplace_back("Clip skip", std::to_string(request.clip_skip + 1));
+  if (request.prompt_syntax == pipeline::PromptSyntax::plain) text.extra.emplace_back("Prompt syntax", "plain");
+  if (request.long_prompt != pipeline::LongPrompt::chunks) {
+    text.extra.emplace_back("Long prompt", std::string(name_of(request.long_prompt)));
+  }
   if (request.eta != 0) text.extra.emplace_back("Eta", fmt::format("{}", request.eta));
   if (request.init_image) text.extra.emplace_back("Denoising strength", fmt::format("{}", request.strength));
   if (request.noise == pipeline::NoiseKind::philox) text.extra.emplace_back("RNG", "NV");

@@ -23,7 +23,7 @@ extern "C" {
 
 /* Raised when a table changes in a way that an older partner would misread. Compared before any other symbol is used.
  */
-#define GF_BACKEND_ABI_VERSION 2u
+#define GF_BACKEND_ABI_VERSION 3u
 
 /* Name of the exported entry, for dlsym; and of an exported uint32_t with the backend's GF_BACKEND_ABI_VERSION. */
 #define GF_BACKEND_ENTRY_SYMBOL "gf_backend_entry"
@@ -128,6 +128,19 @@ typedef struct gf_backend_lora {
   double scale;
 } gf_backend_lora;
 
+/* A part of a prompt that has one weight throughout. */
+typedef struct gf_backend_prompt_piece {
+  const char* text;
+  double weight;
+  uint32_t starts_chunk; /* Non-zero: what the text encoder reads at once ends before it. */
+  uint32_t reserved;     /* 0. */
+} gf_backend_prompt_piece;
+
+/* What becomes of a prompt that is longer than the text encoder reads at once. */
+#define GF_BACKEND_LONG_PROMPT_CHUNKS 0u /* Read in chunks, which the denoiser sees one behind the other. */
+#define GF_BACKEND_LONG_PROMPT_CUT 1u    /* Cut, with a warning. */
+#define GF_BACKEND_LONG_PROMPT_REFUSE 2u /* 109 (payload too large). */
+
 typedef struct gf_backend_encode_request {
   uint32_t struct_size;
   uint32_t guidance; /* Non-zero: the negative prompt is needed (CFG scale other than 1). */
@@ -141,7 +154,23 @@ typedef struct gf_backend_encode_request {
   const gf_backend_lora* loras;
   uint32_t lora_count;
   uint32_t lora_lenient; /* Non-zero: keys that fit nothing are warned about; else they are an error. */
+  /* Of prompt, prompt_2, negative_prompt and negative_prompt_2, for those that are set: what they were taken apart to.
+     A count of 0: the text as it is. */
+  const gf_backend_prompt_piece* pieces[4];
+  uint32_t piece_counts[4];
+  uint32_t long_prompt; /* GF_BACKEND_LONG_PROMPT_* */
+  uint32_t reserved;    /* 0. */
 } gf_backend_encode_request;
+
+typedef struct gf_backend_conditioning_info {
+  uint32_t struct_size;
+  uint32_t prompt_tokens; /* Without begin, end and padding, by the encoder that has most. */
+  uint32_t prompt_chunks;
+  uint32_t prompt_cut_tokens; /* Of prompt_tokens left out. */
+  uint32_t negative_tokens;   /* 0, as the next two, where the negative prompt was not read. */
+  uint32_t negative_chunks;
+  uint32_t negative_cut_tokens;
+} gf_backend_conditioning_info;
 
 typedef struct gf_backend_run_request {
   uint32_t struct_size;
@@ -207,6 +236,8 @@ struct gf_backend {
                     gf_backend_conditioning** conditioning, gf_backend_error* error);
   /* What the job's report should say of it: UTF-8, a line each, "" for nothing; lives as long as the conditioning. */
   const char* (*conditioning_warnings)(const gf_backend_conditioning* conditioning);
+  /* Writes at most info->struct_size bytes. */
+  void (*conditioning_info)(const gf_backend_conditioning* conditioning, gf_backend_conditioning_info* info);
   void (*conditioning_free)(gf_backend_conditioning* conditioning);
 
   /* Starts one image. The conditioning must outlive the run. */

@@ -299,8 +299,8 @@ Result<std::shared_ptr<Backend>> Backend::create(std::shared_ptr<const BackendLi
                  {}};
   }
   if (!raw->load || !raw->model_info || !raw->unload || !raw->encode || !raw->conditioning_warnings ||
-      !raw->conditioning_free || !raw->start || !raw->step || !raw->decode || !raw->latents || !raw->finish ||
-      !raw->statistics || !raw->build_json || !raw->destroy) {
+      !raw->conditioning_info || !raw->conditioning_free || !raw->start || !raw->step || !raw->decode ||
+      !raw->latents || !raw->finish || !raw->statistics || !raw->build_json || !raw->destroy) {
     return Error{Status::backend_version_clash, fmt::format("{} gave a table with a hole in it", path), {}};
   }
   backend->backend_ = raw;
@@ -394,6 +394,13 @@ std::vector<std::string> BackendConditioning::warnings() const {
     from = end + 1;
   }
   return lines;
+}
+
+gf_backend_conditioning_info BackendConditioning::info() const {
+  gf_backend_conditioning_info info{};
+  info.struct_size = sizeof info;
+  fenced_quietly([&] { model_->backend().backend_->conditioning_info(conditioning_, &info); });
+  return info;
 }
 
 BackendRun::~BackendRun() {

@@ -124,6 +124,7 @@ class BackendConditioning {
 
   /// What the job's report should say of it.
   std::vector<std::string> warnings() const;
+  gf_backend_conditioning_info info() const;
 
  private:
   friend class BackendModel;

@@ -247,6 +247,24 @@ Result<Request> make_request(const RequestDraft& draft, bool allow_model_paths, 
     return Error{Status::unsupported, fmt::format("noise is {}; this version knows 0 and 1", draft.noise), {}};
   }
   request.noise = static_cast<NoiseKind>(draft.noise);
+  if (draft.prompt_syntax > static_cast<std::uint32_t>(PromptSyntax::plain)) {
+    return Error{
+        Status::unsupported, fmt::format("prompt_syntax is {}; this version knows 0 and 1", draft.prompt_syntax), {}};
+  }
+  request.prompt_syntax = static_cast<PromptSyntax>(draft.prompt_syntax);
+  if (draft.long_prompt > static_cast<std::uint32_t>(LongPrompt::refuse)) {
+    return Error{
+        Status::unsupported, fmt::format("long_prompt is {}; this version knows 0 to 2", draft.long_prompt), {}};
+  }
+  request.long_prompt = static_cast<LongPrompt>(draft.long_prompt);
+  // Taken apart when the job runs; that they can be is known now.
+  GF_TRYV(parse_prompt("prompt", request.prompt, request.prompt_syntax));
+  for (const auto& [field, text] :
+       {std::pair("prompt_2", &request.prompt_2), std::pair("negative_prompt", &request.negative_prompt),
+        std::pair("negative_prompt_2", &request.negative_prompt_2)}) {
+    if (!*text) continue;
+    GF_TRYV(parse_prompt(field, **text, request.prompt_syntax));
+  }
   GF_TRYV(take_images(draft, request));
   return request;
 }

@@ -4,6 +4,7 @@
 
 #include "base/result.hpp"
 #include "pipeline/image.hpp"
+#include "pipeline/prompt.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -61,6 +62,8 @@ struct RequestDraft {
   std::shared_ptr<const Image> init_image;
   std::shared_ptr<const Image> mask;
   std::uint32_t noise = 0;
+  std::uint32_t prompt_syntax = 0;
+  std::uint32_t long_prompt = 0;
 };
 
 /// A request that can be run once a model is known: everything is a copy, every check that needs no file is done.
@@ -99,6 +102,8 @@ struct Request {
   std::shared_ptr<const std::vector<std::uint8_t>>
       mask;  ///< A byte a pixel of the init image, 255 where it is painted.
   NoiseKind noise = NoiseKind::torch_cpu;
+  PromptSyntax prompt_syntax = PromptSyntax::weighted;
+  LongPrompt long_prompt = LongPrompt::chunks;
 
   /// The seed of one image; wraps round at 2^64.
   std::uint64_t seed_of(std::uint32_t image) const { return seed + image; }

@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -220,8 +221,16 @@ namespace {
 
 TorchBackend& of(gf_backend* self) { return *reinterpret_cast<TorchBackend*>(self); }
 
-std::optional<std::string> optional_text(const char* text) {
-  return text == nullptr ? std::nullopt : std::optional<std::string>(text);
+/// The request's text number `at`, in the pieces that the host took it apart to; none where it is not set.
+std::optional<gf::torch::Prompt> prompt_of(const gf_backend_encode_request& request, std::size_t at, const char* text) {
+  if (text == nullptr) return std::nullopt;
+  if (request.piece_counts[at] == 0) return gf::torch::Prompt(text);
+  gf::torch::Prompt prompt;
+  for (std::uint32_t i = 0; i < request.piece_counts[at]; ++i) {
+    const auto& piece = request.pieces[at][i];
+    prompt.pieces.push_back({piece.text, piece.weight, piece.starts_chunk != 0});
+  }
+  return prompt;
 }
 
 std::int32_t load(gf_backend* self, const gf_backend_load_request* request, const gf_backend_call* raw_call,
@@ -298,11 +307,15 @@ std::int32_t encode(gf_backend_model* handle, const gf_backend_encode_request* r
     const Call call(raw_call);
     const Computing computing(backend.host, call.threads());
     const TorchBackend::Timed timed{backend.host, backend.encode_us};
+    if (request->long_prompt > GF_BACKEND_LONG_PROMPT_REFUSE) {
+      return Error{Status::unsupported, fmt::format("long_prompt is {}", request->long_prompt), {}};
+    }
     gf::torch::Prompts prompts;
-    prompts.prompt = request->prompt == nullptr ? "" : request->prompt;
-    prompts.prompt_2 = optional_text(request->prompt_2);
-    prompts.negative = optional_text(request->negative_prompt);
-    prompts.negative_2 = optional_text(request->negative_prompt_2);
+    prompts.prompt = prompt_of(*request, 0, request->prompt).value_or(gf::torch::Prompt(""));
+    prompts.prompt_2 = prompt_of(*request, 1, request->prompt_2);
+    prompts.negative = prompt_of(*request, 2, request->negative_prompt);
+    prompts.negative_2 = prompt_of(*request, 3, request->negative_prompt_2);
+    prompts.longer = static_cast<gf::torch::LongPrompt>(request->long_prompt);
     prompts.guidance = request->guidance != 0;
     prompts.clip_skip = request->clip_skip;
     if (request->from_image != 0) {
@@ -313,9 +326,11 @@ std::int32_t encode(gf_backend_model* handle, const gf_backend_encode_request* r
     GF_TRY(auto set, handle->with_loras({request->loras, request->lora_count}, request->lora_lenient == 0, call));
     conditioning->model = std::move(set.model);
     GF_TRY(conditioning->conditioning, conditioning->model->encode(prompts, call));
-    if (conditioning->conditioning.cut_tokens > 0) {
-      set.warnings.push_back(fmt::format("the prompt is longer than {} tokens: the last {} were cut off",
-                                         handle->model->max_tokens() - 2, conditioning->conditioning.cut_tokens));
+    for (const auto& [what, length] : {std::pair("prompt", conditioning->conditioning.length),
+                                       std::pair("negative prompt", conditioning->conditioning.negative_length)}) {
+      if (length.cut == 0) continue;
+      set.warnings.push_back(fmt::format("the {} is longer than {} tokens: the last {} were cut off", what,
+                                         handle->model->max_tokens() - 2, length.cut));
     }
     for (const auto& warning : set.warnings) {
       if (backend.host.log_enabled(LogLevel::warning)) backend.host.log(LogLevel::warning, warning);
@@ -328,6 +343,20 @@ std::int32_t encode(gf_backend_model* handle, const gf_backend_encode_request* r
 
 const char* conditioning_warnings(const gf_backend_conditioning* conditioning) {
   return conditioning->warnings.c_str();
+}
+
+void conditioning_info(const gf_backend_conditioning* conditioning, gf_backend_conditioning_info* out) {
+  const auto& positive = conditioning->conditioning.length;
+  const auto& negative = conditioning->conditioning.negative_length;
+  gf_backend_conditioning_info info{};
+  info.struct_size = out->struct_size;
+  info.prompt_tokens = static_cast<std::uint32_t>(positive.tokens);
+  info.prompt_chunks = static_cast<std::uint32_t>(positive.chunks);
+  info.prompt_cut_tokens = static_cast<std::uint32_t>(positive.cut);
+  info.negative_tokens = static_cast<std::uint32_t>(negative.tokens);
+  info.negative_chunks = static_cast<std::uint32_t>(negative.chunks);
+  info.negative_cut_tokens = static_cast<std::uint32_t>(negative.cut);
+  std::memcpy(out, &info, std::min<std::size_t>(out->struct_size, sizeof info));
 }
 
 void conditioning_free(gf_backend_conditioning* conditioning) { delete conditioning; }
@@ -524,6 +553,7 @@ GF_BACKEND_EXPORT std::int32_t gf_backend_entry(const gf_backend_host* host, gf_
     table.unload = unload;
     table.encode = encode;
     table.conditioning_warnings = conditioning_warnings;
+    table.conditioning_info = conditioning_info;
     table.conditioning_free = conditioning_free;
     table.start = start;
     table.step = step;

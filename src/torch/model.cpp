@@ -247,20 +247,33 @@ Result<Vae::Distribution> Model::encode_image(const at::Tensor& image) const {
   return encoder->encode(image);
 }
 
-Model::Side Model::encode_part(std::size_t part, const std::string& text, std::int64_t clip_skip,
-                               std::size_t& cut) const {
-  const auto& [tokenizer, encoder] = text_[part];
-  std::size_t cut_here = 0;
-  const auto ids = tokenizer->encode(text, max_tokens_, &cut_here);
-  cut = std::max(cut, cut_here);
-  const auto tensor = at::tensor(ids, at::TensorOptions().dtype(at::kLong)).unsqueeze(0);
-  auto states = encoder->forward(tensor);
-  // SDXL takes the last but one layer before the final norm; SD 1.5 and 2 the last one after it.
-  const auto from_last = [&](std::int64_t layers) {
-    return states.hidden[states.hidden.size() - 1 - static_cast<std::size_t>(layers)];
-  };
-  if (index_.two_text_encoders) return {from_last(clip_skip + 1), states.pooled};
-  return {clip_skip == 0 ? states.last : encoder->final_norm(from_last(clip_skip)), states.pooled};
+Model::Side Model::encode_part(std::size_t part, const std::vector<PromptChunk>& chunks, std::int64_t clip_skip) const {
+  const auto& encoder = text_[part].encoder;
+  Side joined;
+  std::vector<at::Tensor> rows;
+  for (const auto& chunk : chunks) {
+    const auto ids = at::tensor(chunk.ids, at::TensorOptions().dtype(at::kLong)).unsqueeze(0);
+    auto states = encoder->forward(ids);
+    // SDXL takes the last but one layer before the final norm; SD 1.5 and 2 the last one after it.
+    const auto from_last = [&](std::int64_t layers) {
+      return states.hidden[states.hidden.size() - 1 - static_cast<std::size_t>(layers)];
+    };
+    auto hidden = index_.two_text_encoders ? from_last(clip_skip + 1)
+                  : clip_skip == 0         ? states.last
+                                           : encoder->final_norm(from_last(clip_skip));
+    if (chunk.weighs) {
+      // Weights pull the mean along, which is put back, as in webui's "Original" emphasis.
+      const auto weights = at::tensor(chunk.weights).view({1, -1, 1});
+      const auto weighted = hidden * weights;
+      const auto ratio = hidden.mean() / weighted.mean();
+      hidden = ratio.isfinite().item<bool>() ? weighted * ratio : weighted;
+    }
+    rows.push_back(std::move(hidden));
+    // What is said of the prompt as a whole is the first chunk's.
+    if (!joined.pooled.defined()) joined.pooled = std::move(states.pooled);
+  }
+  joined.hidden = rows.size() == 1 ? rows.front() : at::cat(rows, 1);
+  return joined;
 }
 
 Result<Conditioning> Model::encode(const Prompts& prompts, const Call& call) const {
@@ -277,13 +290,27 @@ Result<Conditioning> Model::encode(const Prompts& prompts, const Call& call) con
                    {}};
     }
   }
-  const auto encode_side = [&](const std::string& first, const std::string& second, std::int64_t clip_skip,
-                               std::size_t& cut) -> Result<Side> {
+  const auto encode_side = [&](const Prompt& first, const Prompt& second, std::int64_t clip_skip,
+                               PromptLength& length) -> Result<Side> {
+    std::vector<PromptChunks> read;
+    for (std::size_t i = 0; i < text_.size(); ++i) {
+      GF_TRY(auto chunks, chunks_of(i == 0 ? first : second, *text_[i].tokenizer, max_tokens_, prompts.longer));
+      length.tokens = std::max(length.tokens, chunks.tokens);
+      length.chunks = std::max(length.chunks, chunks.chunks.size());
+      length.cut = std::max(length.cut, chunks.cut);
+      read.push_back(std::move(chunks));
+    }
     Side joined;
     std::vector<at::Tensor> hidden;
     for (std::size_t i = 0; i < text_.size(); ++i) {
       GF_TRYV(call.check());
-      auto side = encode_part(i, i == 0 ? first : second, clip_skip, cut);
+      // The encoders' states stand side by side, so the shorter prompt goes on with empty chunks.
+      auto& chunks = read[i].chunks;
+      while (chunks.size() < length.chunks) {
+        GF_TRY(auto empty, chunks_of(Prompt(""), *text_[i].tokenizer, max_tokens_, prompts.longer));
+        chunks.push_back(std::move(empty.chunks.front()));
+      }
+      auto side = encode_part(i, chunks, clip_skip);
       hidden.push_back(std::move(side.hidden));
       joined.pooled = std::move(side.pooled);  // Of the last encoder: that one has the projection.
       call.progress(GF_BACKEND_STAGE_ENCODING, ++done, total);
@@ -292,29 +319,36 @@ Result<Conditioning> Model::encode(const Prompts& prompts, const Call& call) con
     return joined;
   };
   GF_TRY(auto positive, encode_side(prompts.prompt, prompts.prompt_2.value_or(prompts.prompt), prompts.clip_skip,
-                                    conditioning.cut_tokens));
-  if (!prompts.guidance) {
-    conditioning.embeddings = positive.hidden;
-    conditioning.pooled = positive.pooled;
-  } else {
+                                    conditioning.length));
+  conditioning.positive = positive.hidden;
+  conditioning.pooled = positive.pooled;
+  if (prompts.guidance) {
     Side negative;
     if (!prompts.negative && index_.two_text_encoders && index_.zeros_for_empty_prompt) {
       negative = {at::zeros_like(positive.hidden), at::zeros_like(positive.pooled)};
       done += text_.size();
       call.progress(GF_BACKEND_STAGE_ENCODING, done, total);
     } else {
-      const auto text = prompts.negative.value_or("");
-      std::size_t unused = 0;
-      GF_TRY(negative, encode_side(text, prompts.negative_2.value_or(text), 0, unused));
+      const auto text = prompts.negative.value_or(Prompt(""));
+      GF_TRY(negative, encode_side(text, prompts.negative_2.value_or(text), 0, conditioning.negative_length));
     }
-    conditioning.embeddings = at::cat({negative.hidden, positive.hidden}, 0);
+    conditioning.negative = negative.hidden;
     conditioning.pooled = at::cat({negative.pooled, positive.pooled}, 0);
   }
-  if (!conditioning.embeddings.isfinite().all().item<bool>() || !conditioning.pooled.isfinite().all().item<bool>()) {
+  const auto finite = [](const at::Tensor& x) { return !x.defined() || x.isfinite().all().item<bool>(); };
+  if (!finite(conditioning.positive) || !finite(conditioning.negative) || !finite(conditioning.pooled)) {
     return Error{
         Status::not_finite, "the text encoders gave values that are not finite; their weights may be damaged", {}};
   }
-  conditioning.context = unet_->context(conditioning.embeddings);
+  const auto& positive_states = conditioning.positive;
+  const auto& negative_states = conditioning.negative;
+  if (!prompts.guidance) {
+    conditioning.context = unet_->context({positive_states});
+  } else if (negative_states.size(1) == positive_states.size(1)) {
+    conditioning.context = unet_->context({at::cat({negative_states, positive_states}, 0)});
+  } else {
+    conditioning.context = unet_->context({negative_states, positive_states});
+  }
   if (!unet_->config().text_time) conditioning.pooled = at::Tensor();
   return conditioning;
 }

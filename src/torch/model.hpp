@@ -5,6 +5,7 @@
 #include "torch/config.hpp"
 #include "torch/host.hpp"
 #include "torch/lora.hpp"
+#include "torch/prompt_chunks.hpp"
 #include "torch/text_encoder.hpp"
 #include "torch/tokenizer.hpp"
 #include "torch/unet.hpp"
@@ -28,23 +29,33 @@ struct TextPart {
 
 /// Prompts of one request.
 struct Prompts {
-  std::string prompt;
-  std::optional<std::string> prompt_2;
-  std::optional<std::string> negative;
-  std::optional<std::string> negative_2;
+  Prompt prompt;
+  std::optional<Prompt> prompt_2;
+  std::optional<Prompt> negative;
+  std::optional<Prompt> negative_2;
+  LongPrompt longer = LongPrompt::chunks;
   bool guidance = true;  ///< Whether the negative side is needed.
   /// How many of the encoder's last layers the prompt is taken before, as in diffusers: 0 is the model's own layer. The
   /// negative prompt keeps that, as in diffusers.
   std::int64_t clip_skip = 0;
 };
 
-/// What the denoiser is told of the prompts. With guidance the batch is {negative, positive}, else {positive}.
+/// How long one side's prompt is, by the encoder that has most.
+struct PromptLength {
+  std::size_t tokens = 0;
+  std::size_t chunks = 0;
+  std::size_t cut = 0;  ///< Tokens that were left out.
+};
+
+/// What the denoiser is told of the prompts.
 struct Conditioning {
-  at::Tensor embeddings;  ///< [batch, tokens, width]
-  at::Tensor pooled;      ///< [batch, width]; undefined where the model takes none.
+  at::Tensor positive;  ///< [1, tokens, width]
+  at::Tensor negative;  ///< Likewise, of as many chunks as it has itself; undefined without guidance.
+  at::Tensor pooled;    ///< {negative, positive}: [batch, width]; undefined where the model takes none.
   UnetContext context;
   bool guidance = false;
-  std::size_t cut_tokens = 0;  ///< Of the prompt, by the encoder that cut most.
+  PromptLength length;
+  PromptLength negative_length;
 };
 
 class Model {
@@ -66,7 +77,8 @@ class Model {
   /// image: [1, 3, h, w], -1 to 1. Errors: wrong_state before need_encoder.
   Result<Vae::Distribution> encode_image(const at::Tensor& image) const;
 
-  /// Errors: cancelled; not_finite when an embedding is; invalid_argument for more clip_skip than there are layers.
+  /// Errors: cancelled; not_finite when an embedding is; invalid_argument for more clip_skip than there are layers;
+  /// those of chunks_of.
   Result<Conditioning> encode(const Prompts& prompts, const Call& call) const;
 
   const ModelIndex& index() const { return index_; }
@@ -90,7 +102,8 @@ class Model {
     at::Tensor hidden;
     at::Tensor pooled;
   };
-  Side encode_part(std::size_t part, const std::string& text, std::int64_t clip_skip, std::size_t& cut) const;
+  /// chunks: at least one.
+  Side encode_part(std::size_t part, const std::vector<PromptChunk>& chunks, std::int64_t clip_skip) const;
 
   const Host& host_;
   std::string folder_;

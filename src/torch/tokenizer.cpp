@@ -315,8 +315,12 @@ std::vector<std::int64_t> Tokenizer::encode(std::string_view text, std::size_t l
   const auto all = tokens(text);
   const auto kept = std::min(all.size(), length - 2);
   if (cut != nullptr) *cut = all.size() - kept;
+  return framed(std::span(all).first(kept), length);
+}
+
+std::vector<std::int64_t> Tokenizer::framed(std::span<const std::int32_t> tokens, std::size_t length) const {
   std::vector<std::int64_t> ids = {begin_};
-  ids.insert(ids.end(), all.begin(), all.begin() + static_cast<std::ptrdiff_t>(kept));
+  ids.insert(ids.end(), tokens.begin(), tokens.end());
   ids.push_back(end_);
   ids.resize(length, pad_);
   return ids;

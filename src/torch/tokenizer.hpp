@@ -4,6 +4,7 @@
 #include "base/result.hpp"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -33,6 +34,8 @@ class Tokenizer {
 
   /// Exactly `length` ids: begin, at most length - 2 tokens, end, padding. `cut` receives how many tokens did not fit.
   std::vector<std::int64_t> encode(std::string_view text, std::size_t length, std::size_t* cut = nullptr) const;
+  /// Likewise for tokens, of which there are at most length - 2.
+  std::vector<std::int64_t> framed(std::span<const std::int32_t> tokens, std::size_t length) const;
 
   std::int32_t begin() const { return begin_; }
   std::int32_t end() const { return end_; }

@@ -177,14 +177,17 @@ void Unet::each_block(Visit&& visit) const {
   for (const auto& level : up_) level_blocks(level);
 }
 
-UnetContext Unet::context(const at::Tensor& embeddings) const {
+UnetContext Unet::context(const std::vector<at::Tensor>& embeddings) const {
   UnetContext context;
   each_block([&](const TransformerBlock& block) {
-    const auto both = block.cross_kv.forward(embeddings).chunk(2, -1);
-    const auto split = [&](const at::Tensor& x) {
-      return x.view({x.size(0), x.size(1), block.heads, x.size(2) / block.heads}).transpose(1, 2).contiguous();
-    };
-    context.blocks.push_back({split(both[0]), split(both[1])});
+    auto& of_block = context.blocks.emplace_back();
+    for (const auto& side : embeddings) {
+      const auto both = block.cross_kv.forward(side).chunk(2, -1);
+      const auto split = [&](const at::Tensor& x) {
+        return x.view({x.size(0), x.size(1), block.heads, x.size(2) / block.heads}).transpose(1, 2).contiguous();
+      };
+      of_block.push_back({split(both[0]), split(both[1])});
+    }
   });
   return context;
 }
@@ -222,7 +225,14 @@ at::Tensor Unet::run(const TransformerBlock& block, const at::Tensor& input, Pas
   const auto& prompt = pass.context.blocks[pass.next_block++];
   const auto q = block.cross_q.forward(block.norm2.forward(x));
   const auto split = q.view({q.size(0), q.size(1), block.heads, q.size(2) / block.heads}).transpose(1, 2);
-  const auto mixed = at::scaled_dot_product_attention(split, prompt.keys, prompt.values);
+  const auto attend_to = [](const at::Tensor& queries, const UnetContext::KeysValues& side) {
+    return at::scaled_dot_product_attention(queries, side.keys, side.values);
+  };
+  const auto mixed =
+      prompt.size() == 1
+          ? attend_to(split, prompt.front())
+          : at::cat({attend_to(split.narrow(0, 0, 1), prompt.front()), attend_to(split.narrow(0, 1, 1), prompt.back())},
+                    0);
   x = block.cross_out.forward(mixed.transpose(1, 2).reshape(q.sizes())).add_(x);
 
   const auto normed = block.norm3.forward(x);

@@ -19,7 +19,9 @@ struct UnetContext {
     at::Tensor keys;    // [batch, heads, tokens, width]
     at::Tensor values;  // As keys.
   };
-  std::vector<KeysValues> blocks;  ///< In the order in which the forward pass meets them.
+  /// In the order in which the forward pass meets them. Each: one for the whole batch, or one for each of two samples
+  /// whose prompts are of different lengths.
+  std::vector<std::vector<KeysValues>> blocks;
 };
 
 /// What depends on the step but not on the latents, for all steps of a run: each resnet's offset per channel.
@@ -43,8 +45,8 @@ class Unet {
   /// weights were read.
   void pack(std::int64_t height, std::int64_t width);
 
-  /// embeddings: [batch, tokens, cross_attention].
-  UnetContext context(const at::Tensor& embeddings) const;
+  /// embeddings: [batch, tokens, cross_attention]; or two of a batch of 1, whose tokens may differ in number.
+  UnetContext context(const std::vector<at::Tensor>& embeddings) const;
 
   /// timesteps: [steps]. pooled: [batch, text width] and sizes: [batch, 6] where the config has text_time; else
   /// undefined.

@@ -54,6 +54,7 @@ struct gf_backend_model {
 };
 
 struct gf_backend_conditioning {
+  std::uint32_t prompt_bytes = 0;  // Of the prompt: what it counts as tokens.
   std::uint64_t hash = 0;
   std::string warnings;  // A line each.
 };
@@ -261,11 +262,25 @@ std::int32_t encode(gf_backend_model* model, const gf_backend_encode_request* re
     hash = mixed(hash, request->negative_prompt_2 == nullptr ? request->negative_prompt : request->negative_prompt_2);
   }
   hash = mixed(hash, &request->clip_skip, sizeof request->clip_skip);
+  hash = mixed(hash, &request->long_prompt, sizeof request->long_prompt);
+  // A whole prompt of weight 1 is the same in one piece and as a text.
+  for (std::uint32_t of = 0; of < 4; ++of) {
+    const auto count = request->piece_counts[of];
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const auto& piece = request->pieces[of][i];
+      if (count == 1 && piece.weight == 1 && piece.starts_chunk == 0) continue;
+      hash = mixed(hash, piece.text);
+      hash = mixed(hash, &piece.weight, sizeof piece.weight);
+      hash = mixed(hash, &piece.starts_chunk, sizeof piece.starts_chunk);
+    }
+  }
   for (std::uint32_t i = 0; i < request->lora_count; ++i) {
     hash = mixed(hash, request->loras[i].path);
     hash = mixed(hash, &request->loras[i].scale, sizeof request->loras[i].scale);
   }
   conditioning->hash = hash;
+  conditioning->prompt_bytes =
+      static_cast<std::uint32_t>(std::strlen(request->prompt == nullptr ? "" : request->prompt));
   conditioning->warnings = model->setting<std::string>("warnings", "");
   if (call->progress != nullptr) call->progress(call->context, GF_BACKEND_STAGE_ENCODING, 2, 2);
   *out = conditioning.release();
@@ -274,6 +289,14 @@ std::int32_t encode(gf_backend_model* model, const gf_backend_encode_request* re
 
 const char* conditioning_warnings(const gf_backend_conditioning* conditioning) {
   return conditioning->warnings.c_str();
+}
+
+void conditioning_info(const gf_backend_conditioning* conditioning, gf_backend_conditioning_info* out) {
+  gf_backend_conditioning_info info{};
+  info.struct_size = out->struct_size;
+  info.prompt_tokens = conditioning->prompt_bytes;
+  info.prompt_chunks = 1 + conditioning->prompt_bytes / 75;
+  std::memcpy(out, &info, std::min<std::size_t>(out->struct_size, sizeof info));
 }
 
 void conditioning_free(gf_backend_conditioning* conditioning) { delete conditioning; }
@@ -414,6 +437,7 @@ __attribute__((visibility("default"))) std::int32_t gf_backend_entry(const gf_ba
   table.unload = unload;
   table.encode = encode;
   table.conditioning_warnings = conditioning_warnings;
+  table.conditioning_info = conditioning_info;
   table.conditioning_free = conditioning_free;
   table.start = start;
   table.step = step;

@@ -125,7 +125,7 @@ Outcome unet_forward(const Case& golden, Model& model) {
   std::map<std::string, at::Tensor> probed;
   unet.set_probe([&](const std::string& name, const at::Tensor& output) { probed[name] = output.clone(); });
   const auto optional = [&](const char* name) { return golden.has_input(name) ? golden.input(name) : at::Tensor(); };
-  const auto context = unet.context(golden.input("encoder_hidden_states"));
+  const auto context = unet.context({golden.input("encoder_hidden_states")});
   const auto times =
       unet.times(golden.input("timestep").reshape({1}), optional("text_embeds"), optional("time_ids"), sample.size(0));
   const auto output = unet.forward(sample, times, 0, context);

@@ -26,7 +26,7 @@ gf::Result<std::unique_ptr<gf::torch::Model>> patched(const gf::torch::Model& ba
 void run_with(const Case& golden, const gf::torch::Model& model, const std::string& prefix, Outcome& outcome) {
   const auto& params = golden.params();
   gf::torch::Prompts prompts;
-  prompts.prompt = params.at("prompt");
+  prompts.prompt = params.at("prompt").get<std::string>();
   prompts.negative = params.at("negative_prompt").get<std::string>();
   auto encoded = model.encode(prompts, call());
   if (!encoded.has_value()) {
@@ -34,12 +34,12 @@ void run_with(const Case& golden, const gf::torch::Model& model, const std::stri
     return;
   }
   const auto& conditioning = encoded.value();
-  golden.compare(outcome, prefix + "prompt_embeds", conditioning.embeddings.narrow(0, 1, 1));
+  golden.compare(outcome, prefix + "prompt_embeds", conditioning.positive);
   if (conditioning.pooled.defined()) {
     golden.compare(outcome, prefix + "pooled_prompt_embeds", conditioning.pooled.narrow(0, 1, 1));
   }
   const auto optional = [&](const char* name) { return golden.has_input(name) ? golden.input(name) : at::Tensor(); };
-  const auto context = model.unet().context(golden.input("encoder_hidden_states"));
+  const auto context = model.unet().context({golden.input("encoder_hidden_states")});
   const auto timestep = at::full({1}, params.at("unet_timestep").get<double>());
   const auto times = model.unet().times(timestep, optional("text_embeds"), optional("time_ids"), 1);
   golden.compare(outcome, prefix + "unet_output", model.unet().forward(golden.input("sample"), times, 0, context));

@@ -94,18 +94,19 @@ Outcome run_pipeline(const Case& golden) {
     prompts.prompt_2 = text_at(params, "prompt_2", text);
     prompts.negative = text_at(params, "negative_prompt", text);
     prompts.negative_2 = text_at(params, "negative_prompt_2", text);
+    prompts.longer = gf::torch::LongPrompt::cut;
     prompts.clip_skip = params.value("clip_skip", std::int64_t{0});
     const auto scale = params.at("guidance_scale").get<double>();
     prompts.guidance = scale > 1;
     auto encoded = model.encode(prompts, call());
     if (!encoded.has_value()) return Outcome::fail(encoded.error().message);
     const auto& conditioning = encoded.value();
-    const auto batch = conditioning.embeddings.size(0);
+    const auto batch = prompts.guidance ? 2 : 1;
     const bool first_of_prompt = i % per_prompt == 0;
-    if (first_of_prompt) embeddings.push_back(conditioning.embeddings[batch - 1]);
+    if (first_of_prompt) embeddings.push_back(conditioning.positive[0]);
     if (first_of_prompt && conditioning.pooled.defined()) pooled.push_back(conditioning.pooled[batch - 1]);
     if (first_of_prompt && prompts.guidance) {
-      negative_embeddings.push_back(conditioning.embeddings[0]);
+      negative_embeddings.push_back(conditioning.negative[0]);
       if (conditioning.pooled.defined()) negative_pooled.push_back(conditioning.pooled[0]);
     }
 

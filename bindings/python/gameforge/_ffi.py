@@ -134,6 +134,8 @@ class Request(_Struct):
         ("user", c_char_p),
         ("user_class", c_char_p),
         ("idempotency_key", c_char_p),
+        ("prompt_syntax", c_uint32),
+        ("long_prompt", c_uint32),
     ]
 
 

@@ -32,6 +32,8 @@ _RANDOM_SEED = 1
 _KEEP_LATENTS = 2
 _LENIENT_LORA = 4
 _NOISES = ("torch", "philox")
+_PROMPT_SYNTAXES = ("weighted", "plain")
+_LONG_PROMPTS = ("chunks", "cut", "refuse")
 _PRIORITIES = ("normal", "high", "low")
 # How long a wait stays inside the library before Python may look for Ctrl-C.
 _SLICE_S = 0.2
@@ -310,12 +312,16 @@ class Engine:
         user: Optional[str] = None,
         user_class: Optional[str] = None,
         idempotency_key: Optional[str] = None,
+        prompt_syntax: str = "weighted",
+        long_prompt: str = "chunks",
     ) -> Job:
         """Hands in a request and answers at once. 0 and None mean the model's default; without a seed one is drawn,
         which Job.info tells. initial_latents: float32, standard normal, [image_count, channels, height/f, width/f].
         loras: names and scales. init_image: begin from it, with `strength` of the steps; mask: white where it is painted
         anew. noise: "torch" (diffusers' pictures) or "philox" (CUDA's). priority: "normal", "high" or "low"; users of one
-        priority take turns. idempotency_key: while a job that was submitted with it is known, it is the answer."""
+        priority take turns. idempotency_key: while a job that was submitted with it is known, it is the answer.
+        prompt_syntax: "weighted" ((a:1.3), [a] and BREAK as in webui) or "plain". long_prompt, of more than 75 tokens:
+        "chunks", "cut" or "refuse"."""
         library, handle = self._use()
         request = _ffi.Request()
         request.flags = (_RANDOM_SEED if seed is None else 0) | (_KEEP_LATENTS if keep_latents else 0)
@@ -357,6 +363,12 @@ class Engine:
         if priority not in _PRIORITIES:
             raise ValueError(f"priority is {priority!r}; it must be one of {', '.join(_PRIORITIES)}")
         request.priority = _PRIORITIES.index(priority)
+        if prompt_syntax not in _PROMPT_SYNTAXES:
+            raise ValueError(f"prompt_syntax is {prompt_syntax!r}; it must be one of {', '.join(_PROMPT_SYNTAXES)}")
+        request.prompt_syntax = _PROMPT_SYNTAXES.index(prompt_syntax)
+        if long_prompt not in _LONG_PROMPTS:
+            raise ValueError(f"long_prompt is {long_prompt!r}; it must be one of {', '.join(_LONG_PROMPTS)}")
+        request.long_prompt = _LONG_PROMPTS.index(long_prompt)
         request.user = _ffi.utf8(user)
         request.user_class = _ffi.utf8(user_class)
         request.idempotency_key = _ffi.utf8(idempotency_key)

@@ -3,6 +3,7 @@
 
 #include "../support/model_files.hpp"
 #include "base/json.hpp"
+#include "pipeline/backend_abi.h"
 
 #include <doctest/doctest.h>
 
@@ -478,7 +479,8 @@ TEST_CASE("a backend that is not there, or of another kind, fails the job with a
   const std::vector<Row> rows = {
       {folder + "/libnothing.so", Status::backend_missing, "libnothing.so"},
       {folder, Status::backend_missing, "not a regular file"},
-      {folder + "/libgameforge_other_version_backend.so", Status::backend_version_clash, "1002"},
+      {folder + "/libgameforge_other_version_backend.so", Status::backend_version_clash,
+       std::to_string(GF_BACKEND_ABI_VERSION + 1000)},
       {folder + "/libgameforge_no_backend.so", Status::backend_version_clash, "does not say its version"},
       {folder + "/libgameforge_unresolved_backend.so", Status::symbol_clash, "gameforge_test_symbol_that_nobody_has"},
   };

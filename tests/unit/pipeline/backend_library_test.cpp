@@ -3,6 +3,7 @@
 #include "../support/model_files.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <atomic>
 #include <string>
@@ -100,7 +101,8 @@ TEST_CASE("what is no backend, or not this library's, is refused with path and r
            {folder / "text.so", Status::backend_missing, "cannot be opened"},
            {folder.path(), Status::backend_missing, "not a regular file"},
            {beside + "/libgameforge_other_version_backend.so", Status::backend_version_clash,
-            "speaks version 1002 of the backend's interface; this library speaks version 2"},
+            fmt::format("speaks version {} of the backend's interface; this library speaks version {}",
+                        GF_BACKEND_ABI_VERSION + 1000, GF_BACKEND_ABI_VERSION)},
            {beside + "/libgameforge_no_backend.so", Status::backend_version_clash, "no backend of GameForge"},
            {beside + "/libgameforge_unresolved_backend.so", Status::symbol_clash, "undefined symbol"},
        }) {

@@ -1,6 +1,7 @@
 // What the tests of the backend share: models on disk that can be damaged, and calls that can be cancelled.
 #pragma once
 
+#include "base/files.hpp"
 #include "file_host.hpp"
 #include "files.hpp"
 #include "torch/model.hpp"
@@ -20,6 +21,19 @@ namespace fs = std::filesystem;
 using gf::test::TemporaryFolder;
 
 inline fs::path golden_model() { return fs::path(GOLDEN_DIR) / "models/sdxl"; }
+
+/// Of the tokenizer in a folder of that model.
+inline gf::torch::Tokenizer::Files files_of(const std::string& part) {
+  const auto folder = (golden_model() / part).string();
+  gf::torch::Tokenizer::Files files;
+  files.vocabulary_path = folder + "/vocab.json";
+  files.merges_path = folder + "/merges.txt";
+  files.config_path = folder + "/tokenizer_config.json";
+  files.vocabulary = gf::read_text(files.vocabulary_path, 64 << 20).value();
+  files.merges = gf::read_text(files.merges_path, 64 << 20).value();
+  files.config = gf::read_text(files.config_path, 1 << 20).value();
+  return files;
+}
 
 /// A call on two threads whose answer to "cancelled?" is a function.
 class TestCall {

@@ -1,5 +1,4 @@
 #include "torch/tokenizer.hpp"
-#include "base/files.hpp"
 #include "fixtures.hpp"
 
 #include <doctest/doctest.h>
@@ -9,19 +8,8 @@
 
 namespace {
 
+using fixtures::files_of;
 using gf::torch::Tokenizer;
-
-Tokenizer::Files files_of(const std::string& part) {
-  const auto folder = (fixtures::golden_model() / part).string();
-  Tokenizer::Files files;
-  files.vocabulary_path = folder + "/vocab.json";
-  files.merges_path = folder + "/merges.txt";
-  files.config_path = folder + "/tokenizer_config.json";
-  files.vocabulary = gf::read_text(files.vocabulary_path, 64 << 20).value();
-  files.merges = gf::read_text(files.merges_path, 64 << 20).value();
-  files.config = gf::read_text(files.config_path, 1 << 20).value();
-  return files;
-}
 
 void refused(const Tokenizer::Files& files, const std::string& named) {
   const auto made = Tokenizer::make(files);
