@@ -505,7 +505,9 @@ GF_API gf_status gf_config_release(gf_config* config);
 
 /* ---- Models ----------------------------------------------------------------------------------------------------- *
  *
- * A model is named by its folder's name in one of the engine's model folders, or by an absolute path where the options
+ * A model is a diffusers folder, or a checkpoint in one .safetensors file (Stable Diffusion 1, 2, XL), which is told
+ * apart by the names and shapes of its tensors; NAME.gameforge.json beside it may say what these do not tell. It is
+ * named by its folder's or file's name in one of the engine's model folders, or by an absolute path where the options
  * allow it. It is loaded when a job needs it and stays.
  */
 

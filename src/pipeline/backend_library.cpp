@@ -1,5 +1,7 @@
 #include "pipeline/backend_library.hpp"
 
+#include "pipeline/checkpoint.hpp"
+
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/platform.hpp"
@@ -244,13 +246,11 @@ struct Backend::HostTable {
                        gf_backend_error* error) -> std::int32_t {
       *file = nullptr;
       try {
-        auto opened = ReadFile::open(path);
+        FileStamp is;
+        auto opened = open_model_file(path, is);
         if (!opened) return tell(error, opened.error());
-        auto owned = std::make_unique<ReadFile>(std::move(opened).value());
-        if (stamp != nullptr) {
-          const auto& is = owned->stamp();
-          *stamp = {is.bytes, is.inode, is.modified_ns, is.changed_ns};
-        }
+        auto owned = std::move(opened).value();
+        if (stamp != nullptr) *stamp = {owned->size(), is.inode, is.modified_ns, is.changed_ns};
         *file = reinterpret_cast<gf_backend_file*>(owned.release());
         return 0;
       } catch (...) {
@@ -260,7 +260,7 @@ struct Backend::HostTable {
     raw.file_read = [](void*, gf_backend_file* file, std::uint64_t offset, void* into, std::uint64_t bytes,
                        gf_backend_error* error) -> std::int32_t {
       try {
-        const auto answer = reinterpret_cast<ReadFile*>(file)->read_at(
+        const auto answer = reinterpret_cast<ByteSource*>(file)->read_at(
             offset, {static_cast<std::byte*>(into), static_cast<std::size_t>(bytes)});
         return answer ? 0 : tell(error, answer.error());
       } catch (...) {
@@ -269,13 +269,13 @@ struct Backend::HostTable {
     };
     raw.file_check = [](void*, gf_backend_file* file, gf_backend_error* error) -> std::int32_t {
       try {
-        const auto answer = reinterpret_cast<ReadFile*>(file)->check_unchanged();
+        const auto answer = reinterpret_cast<ByteSource*>(file)->check_unchanged();
         return answer ? 0 : tell(error, answer.error());
       } catch (...) {
         return out_of_memory(error);
       }
     };
-    raw.file_close = [](void*, gf_backend_file* file) { delete reinterpret_cast<ReadFile*>(file); };
+    raw.file_close = [](void*, gf_backend_file* file) { delete reinterpret_cast<ByteSource*>(file); };
   }
 };
 

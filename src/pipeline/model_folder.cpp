@@ -2,6 +2,7 @@
 
 #include "base/json.hpp"
 #include "base/utf8.hpp"
+#include "pipeline/checkpoint.hpp"
 #include "pipeline/request.hpp"
 #include "pipeline/samplers.hpp"
 
@@ -66,9 +67,8 @@ struct Document {
 
 /// Reads a small JSON file and notes its stamp.
 Result<Document> read_document(const std::string& path, std::map<std::string, FileStamp>& stamps) {
-  GF_TRY(const auto file, ReadFile::open(path));
-  stamps[path] = file.stamp();
-  GF_TRY(const auto text, read_text(file, config_limit_bytes));
+  GF_TRY(const auto file, open_model_file(path, stamps[path]));
+  GF_TRY(const auto text, read_text(*file, config_limit_bytes));
   GF_TRY(auto json, parse_json(text, path));
   if (!json->is_object()) return corrupt(path, "it is not a JSON object");
   return Document{path, std::move(json)};
@@ -319,8 +319,8 @@ Result<std::shared_ptr<const ModelDescription>> read_model(const ModelName& name
 
 /// The file's present stamp; an empty one where there is none or it cannot be opened.
 FileStamp stamp_now(const std::string& path) {
-  const auto file = ReadFile::open(path);
-  return file ? file.value().stamp() : FileStamp{};
+  FileStamp stamp;
+  return open_model_file(path, stamp) ? stamp : FileStamp{};
 }
 
 /// The path with links resolved, or empty where it leads nowhere.
@@ -334,20 +334,34 @@ std::string last_name(const std::string& path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
+const std::string checkpoint_suffix = ".safetensors";
+
+/// The name that a checkpoint's file stands for.
+std::string stem_of(const std::string& path) {
+  auto name = last_name(path);
+  if (name.ends_with(checkpoint_suffix)) name.resize(name.size() - checkpoint_suffix.size());
+  return name;
+}
+
 }  // namespace
 
 Result<ModelName> ModelFolders::resolve(std::string_view reference) const {
   GF_TRY(const auto model, check_model_reference(reference, allow_paths_));
   if (model.front() == '/') {
     const auto path = resolved(model);
+    if (!path.empty() && is_checkpoint_file(path)) return ModelName{stem_of(path), path};
     if (path.empty() || !is_directory(path)) {
-      return Error{Status::not_found, fmt::format("there is no model folder {}", shown(model)), {}};
+      return Error{
+          Status::not_found, fmt::format("there is no model folder or .safetensors file {}", shown(model)), {}};
     }
     return ModelName{last_name(path), path};
   }
   for (const auto& folder : folders_) {
     const auto path = resolved(join_path(folder, model));
     if (!path.empty() && is_directory(path)) return ModelName{model, path};
+    const auto file =
+        resolved(join_path(folder, model.ends_with(checkpoint_suffix) ? model : model + checkpoint_suffix));
+    if (!file.empty() && is_checkpoint_file(file)) return ModelName{stem_of(model), file};
   }
   const auto where = folders_.empty() ? std::string("the engine has no model folders")
                                       : fmt::format("looked in {}", fmt::join(folders_, ", "));
@@ -359,7 +373,9 @@ Result<std::string> ModelFolders::find_lora(const std::string& name, const Model
     if (is_regular_file(name)) return name;
     return Error{Status::not_found, fmt::format("there is no LoRA file {}", shown(name)), {}};
   }
-  std::vector<std::string> places = {join_path(model.path, "loras")};
+  const bool is_file = model.path.ends_with(checkpoint_suffix);
+  std::vector<std::string> places = {
+      join_path(is_file ? model.path.substr(0, model.path.rfind('/')) : model.path, "loras")};
   for (const auto& folder : folders_) places.push_back(join_path(folder, "loras"));
   const auto file = name.ends_with(".safetensors") ? name : name + ".safetensors";
   for (const auto& place : places) {
@@ -397,11 +413,15 @@ std::vector<ModelName> ModelFolders::list() const {
     const auto names = names_in(folder);
     if (!names) continue;
     for (const auto& name : names.value()) {
-      if (first_invalid_utf8(name) || !is_regular_file(join_path(join_path(folder, name), "model_index.json")))
-        continue;
-      // The first folder that has a name is the one that resolve() finds.
-      const bool hidden = std::ranges::find(out, name, &ModelName::name) != out.end();
-      if (const auto path = resolved(join_path(folder, name)); !path.empty() && !hidden) here.push_back({name, path});
+      const auto place = join_path(folder, name);
+      const bool is_file = is_checkpoint_file(place);
+      if (first_invalid_utf8(name) || (!is_file && !is_regular_file(join_path(place, "model_index.json")))) continue;
+      const auto called = is_file ? stem_of(name) : name;
+      // The first that has a name is the one that resolve() finds; of one folder, a folder before a file.
+      const bool hidden = std::ranges::find(out, called, &ModelName::name) != out.end() ||
+                          std::ranges::find(here, called, &ModelName::name) != here.end() ||
+                          (is_file && is_directory(join_path(folder, called)));
+      if (const auto path = resolved(place); !path.empty() && !hidden) here.push_back({called, path});
     }
     out.insert(out.end(), here.begin(), here.end());
   }
@@ -410,23 +430,12 @@ std::vector<ModelName> ModelFolders::list() const {
 
 namespace {
 
-/// A part's files with their bytes, in the order of their names.
-std::vector<std::pair<std::string, std::uint64_t>> files_of(const std::string& folder) {
-  std::vector<std::pair<std::string, std::uint64_t>> found;
-  const auto names = names_in(folder);
-  if (!names) return found;
-  for (const auto& name : names.value()) {
-    if (const auto bytes = regular_file_bytes(join_path(folder, name))) found.emplace_back(name, *bytes);
-  }
-  return found;
-}
-
 /// Gives the bytes of all.
 std::uint64_t write_parts(JsonText& out, const ModelDescription& model) {
   std::uint64_t total = 0;
   out.key("parts").begin_array();
   for (const auto& part : model.parts) {
-    const auto files = files_of(join_path(model.path, part.name));
+    const auto files = files_in_model(join_path(model.path, part.name));
     std::uint64_t sum = 0;
     out.begin_object().member("name", part.name).member("library", part.library).member("class", part.class_name);
     out.key("files").begin_array();

@@ -79,7 +79,7 @@ class ModelFolders {
   ModelFolders(std::vector<std::string> folders, bool allow_paths)
       : folders_(std::move(folders)), allow_paths_(allow_paths) {}
 
-  /// The folder that a reference names. Reads no file.
+  /// The folder or single file that a reference names; a file is named without its ending, or with it. Reads no file.
   /// Errors: those of check_model_reference; not_found names the folders that were looked in.
   Result<ModelName> resolve(std::string_view reference) const;
 
@@ -89,12 +89,13 @@ class ModelFolders {
   /// wrong in it.
   Result<std::shared_ptr<const ModelDescription>> inspect(const ModelName& model) const;
 
-  /// The file of a LoRA: NAME.safetensors in the model's folder "loras", then in the folder "loras" of each model
-  /// folder; a path is itself. Reads no file. Errors: not_found names where it was looked for.
+  /// The file of a LoRA: NAME.safetensors in the model's folder "loras" (of a single file: in the one beside it), then
+  /// in the folder "loras" of each model folder; a path is itself. Reads no file. Errors: not_found names where it was
+  /// looked for.
   Result<std::string> find_lora(const std::string& name, const ModelName& model) const;
 
-  /// Every folder with a model_index.json, in the order of the folders, then by name. A folder that cannot be read has
-  /// no models.
+  /// Every folder with a model_index.json and every .safetensors file, whatever is in it, in the order of the folders,
+  /// then by name. A folder that cannot be read has no models.
   std::vector<ModelName> list() const;
 
   const std::vector<std::string>& folders() const { return folders_; }

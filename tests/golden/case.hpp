@@ -84,6 +84,7 @@ std::optional<std::string> pipeline_skip_reason(const Case& golden);
 
 Outcome run_component(const Case& golden);  ///< tokenizer, rng, image bytes, text encoder, UNet, VAE, scheduler.
 Outcome run_pipeline(const Case& golden);
+Outcome run_key_inventory(const Case& golden);
 Outcome run_malformed(const Case& golden);
 Outcome run_lora(const Case& golden);
 Outcome run_lora_error(const Case& golden);

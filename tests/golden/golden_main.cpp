@@ -41,6 +41,7 @@ const Runner* runner_of(const golden::Case& golden) {
                                                         {"pipeline", {run_pipeline, pipeline_skip_reason}},
                                                         {"lora", {run_lora, never}},
                                                         {"lora_error", {run_lora_error, never}},
+                                                        {"key_inventory", {run_key_inventory, never}},
                                                         {"malformed", {run_malformed, never}},
                                                         {"malformed_component", {run_malformed, never}},
                                                         {"malformed_config", {run_malformed, never}}};
@@ -54,9 +55,9 @@ std::optional<std::string> skip_reason(const golden::Case& golden) {
   return runner == nullptr ? "kind " + golden.kind() + " is not built yet" : runner->skip_reason(golden);
 }
 
-/// Kinds whose expected outcome is an error.
+/// Kinds whose expected outcome is an error, or names and bytes.
 bool compares_no_tensors(const std::string& kind) {
-  return kind.find("malformed") != std::string::npos || kind == "lora_error";
+  return kind.find("malformed") != std::string::npos || kind == "lora_error" || kind == "key_inventory";
 }
 
 /// The body of every case: doctest tells which one runs.

@@ -19,6 +19,7 @@ from support import MODELS, NEEDS_REAL, REAL, missing_modules, read_png, read_sa
 
 COMMAND = os.environ["GAMEFORGE_COMMAND"]
 PATIENCE_S = 300
+GOLDEN_MODELS = Path(__file__).resolve().parents[1] / "golden" / "models"
 VAE_FACTOR = 2  # Of the shipped model, as its card says.
 
 
@@ -130,6 +131,53 @@ class Information(Case):
         shutil.copytree(MODELS / "gameforge-tiles", broken, ignore=shutil.ignore_patterns("*.safetensors", "loras"))
         (broken / "unet" / "config.json").write_text('{"_class_name": ')
         self.bad(4, "model", "info", broken, says=["unet", "config.json"])
+
+
+    def single_file(self, name="tiny"):
+        """The small golden model as one file, with what neither names nor shapes tell in a file beside it."""
+        shutil.copy(GOLDEN_MODELS / "single-file" / "sdxl.safetensors", self.folder / f"{name}.safetensors")
+        configs = {"scheduler": json.loads((GOLDEN_MODELS / "sdxl/scheduler/scheduler_config.json").read_text())}
+        for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+            configs[part] = json.loads((GOLDEN_MODELS / "sdxl" / part / "config.json").read_text())
+        (self.folder / f"{name}.gameforge.json").write_text(json.dumps({"licence": "CC0-1.0", "configs": configs}))
+        return self.folder / f"{name}.safetensors"
+
+    def test_a_checkpoint_in_one_file_is_listed_told_and_draws_what_its_folder_draws(self):
+        file = self.single_file()
+        info = self.json_line("model", "info", file)
+        self.assertEqual((info["name"], info["family"], info["licence"]), ("tiny", "sdxl", "CC0-1.0"))
+        self.assertEqual([part["name"] for part in info["parts"]],
+                         ["scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae"])
+        # The parts' weights are the file's bytes, but for their headers and what training left.
+        self.assertLess(abs(info["file_bytes"] - file.stat().st_size), file.stat().st_size * 0.6)
+        (self.folder / "engine.toml").write_text(f'model_folders = ["{self.folder}"]\n')
+        names = [model["name"] for model in self.json_line("model", "list", "--config", "engine.toml")["models"]]
+        self.assertIn("tiny", names)
+        self.assertEqual(self.json_line("model", "info", "tiny", "--config", "engine.toml")["path"], str(file.resolve()))
+        if not REAL:
+            self.skipTest(NEEDS_REAL)
+        pictures = []
+        for model in (file, GOLDEN_MODELS / "sdxl"):
+            line = self.json_line("generate", "a red potion", "--model", model, "--seed", 5, "--steps", 3, "--width", 64,
+                                  "--height", 64, "--out", f"{len(pictures)}.png")
+            self.assertEqual(line["status"], "ok")
+            pictures.append(read_png(self.folder / f"{len(pictures)}.png"))
+        self.assertEqual(pictures[0].rows, pictures[1].rows)
+
+    def test_files_of_other_kinds_are_group_4_and_named(self):
+        lora = next((MODELS / "gameforge-tiles" / "loras").glob("*.safetensors"))
+        self.bad(4, "model", "info", lora, says=["it is a LoRA", lora.name])
+        unet = next((MODELS / "gameforge-tiles" / "unet").glob("*.safetensors"))
+        self.bad(4, "model", "info", unet, says="it is one part of a diffusers folder")
+        file = self.single_file()
+        (self.folder / "tiny.gameforge.json").write_text("[1]")
+        self.bad(4, "model", "info", file, says="tiny.gameforge.json: it is not a JSON object")
+        (self.folder / "tiny.gameforge.json").write_text('{"configs": {"unet": 3}}')
+        self.bad(4, "model", "info", file, says="configs.unet is not a JSON object")
+        (self.folder / "tiny.gameforge.json").unlink()
+        with open(file, "r+b") as cut:
+            cut.truncate(file.stat().st_size // 2)
+        self.bad(4, "model", "info", file, says="tiny.safetensors")
 
 
 class Generate(Case):
