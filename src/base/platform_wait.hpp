@@ -12,6 +12,16 @@ void wait_on(const std::atomic<std::uint32_t>& word, std::uint32_t seen, std::in
 /// Wakes all who wait on `word`. A system call each time: callers know whether anybody waits.
 void wake_all(const std::atomic<std::uint32_t>& word) noexcept;
 
+/// Two sides that each store and then load must fence in between, or both may miss the other's store. Where one side is
+/// hurried and the other has time, the latter's all_threads_fence() stands for both: every other thread of the process
+/// has fenced somewhere during it, and the former needs light_fence() alone, which costs nothing.
+/// (membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED.)
+///
+/// has_all_threads_fence: whether the system has it; asked once before the first fence. Threads: any.
+bool has_all_threads_fence() noexcept;
+void all_threads_fence() noexcept;
+inline void light_fence() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
 /// The calling thread's number as the system's tools show it.
 std::uint32_t thread_number() noexcept;
 /// The process's number, which is another one in a fork's child.
