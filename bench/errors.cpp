@@ -4,6 +4,7 @@
 //   sides
 //                                           take turns within each round
 #include "base/clock.hpp"
+#include "base/platform_ticks.hpp"
 #include "error/aggregator.hpp"
 #include "error/breaker.hpp"
 #include "error/fingerprint.hpp"
@@ -37,16 +38,44 @@ namespace {
 using gf::LogLevel;
 using namespace gf::error;
 
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
 std::int64_t now_ns() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
+/// For times of single calls: the processor's counter where it is steady, since a look at the clock costs as much as
+/// what is to be measured, and the clock may move in steps of 10 ns. Its rate is taken from the clock.
+class Stopwatch {
+ public:
+  Stopwatch() : steady_(gf::has_steady_ticks()) {
+    if (!steady_) return;
+    const auto clock = now_ns();
+    const auto counter = gf::ticks();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    const auto passed_ns = now_ns() - clock;
+    ns_a_tick_ = static_cast<double>(passed_ns) / static_cast<double>(gf::ticks() - counter);
+    // What measuring nothing takes.
+    std::vector<double> nothing;
+    for (int times = 0; times < 10'000; ++times) {
+      const auto before = now();
+      nothing.push_back(static_cast<double>(now() - before) * ns_a_tick_);
+    }
+    empty_ns = median(nothing);
+  }
+  std::uint64_t now() const { return steady_ ? gf::ticks() : static_cast<std::uint64_t>(now_ns()); }
+  double ns_since(std::uint64_t before) const { return static_cast<double>(now() - before) * ns_a_tick_; }
+  double empty_ns = 0;
+
+ private:
+  const bool steady_;
+  double ns_a_tick_ = 1;
+};
 
 /// The usual breaker: one lock, one list of outcomes of the last so many calls.
 class MutexBreaker {
@@ -168,22 +197,22 @@ struct Percentiles {
   double p99;
 };
 
-Percentiles percentiles(std::vector<std::int64_t>& times) {
+Percentiles percentiles(std::vector<double>& times) {
   std::sort(times.begin(), times.end());
-  return {static_cast<double>(times[times.size() / 2]), static_cast<double>(times[times.size() * 99 / 100])};
+  return {times[times.size() / 2], times[times.size() * 99 / 100]};
 }
 
 /// Times of single calls: bursts of 200 lines with a pause that lets a back end come after, or 100 lines a second.
-std::vector<std::int64_t> time_lines(bool steady, const std::function<void(int)>& log) {
-  std::vector<std::int64_t> times;
+std::vector<double> time_lines(const Stopwatch& watch, bool steady, const std::function<void(int)>& log) {
+  std::vector<double> times;
   const int count = steady ? 200 : 20'000;
   times.reserve(static_cast<std::size_t>(count));
   for (int line = 0; line < count; ++line) {
     if (steady) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     if (!steady && line % 200 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    const auto before = now_ns();
+    const auto before = watch.now();
     log(line);
-    times.push_back(now_ns() - before);
+    times.push_back(watch.ns_since(before));
   }
   return times;
 }
@@ -191,6 +220,7 @@ std::vector<std::int64_t> time_lines(bool steady, const std::function<void(int)>
 void logging(int rounds) {
   auto folder = (std::filesystem::temp_directory_path() / "gameforge-bench-XXXXXX").string();
   if (mkdtemp(folder.data()) == nullptr) return;
+  const Stopwatch watch;
   std::printf("### Logging one line to a file, a call\n\n");
   std::printf(
       "| how | GameForge p50 | p99 | spdlog (file, synchronous) p50 | p99 | p50's share | p99's share |\n"
@@ -205,12 +235,8 @@ void logging(int rounds) {
         file.path = folder + "/ours.log";
         options.outputs = {FileOutput::open(file).value()};
         const auto logger = Logger::open(options).value();
-        // The message is rendered by the caller, as spdlog's is.
-        auto times = time_lines(steady, [&](int line) {
-          if (!logger->enabled(LogLevel::info)) return;
-          char text[128];
-          const auto end = fmt::format_to_n(text, sizeof text, "step {} of {} took {} us", line, 20, line * 3);
-          logger->write(LogLevel::info, "bench", std::string_view(text, end.size));
+        auto times = time_lines(watch, steady, [&](int line) {
+          logger->log(LogLevel::info, "bench", "step {} of {} took {} us", line, 20, line * 3);
         });
         (void)logger->close(10'000'000);
         const auto p = percentiles(times);
@@ -220,7 +246,8 @@ void logging(int rounds) {
       {
         auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(folder + "/theirs.log", true);
         spdlog::logger logger("bench", sink);
-        auto times = time_lines(steady, [&](int line) { logger.info("step {} of {} took {} us", line, 20, line * 3); });
+        auto times =
+            time_lines(watch, steady, [&](int line) { logger.info("step {} of {} took {} us", line, 20, line * 3); });
         const auto p = percentiles(times);
         their50.push_back(p.p50);
         their99.push_back(p.p99);
@@ -230,6 +257,7 @@ void logging(int rounds) {
                 steady ? "100 lines a second" : "bursts of 200", median(our50), median(our99), median(their50),
                 median(their99), median(their50) / median(our50), median(their99) / median(our99));
   }
+  std::printf("\nOf each of these times %.0f ns is what measuring nothing takes.\n", watch.empty_ns);
   {
     LoggerOptions options;
     options.level = LogLevel::warning;

@@ -61,11 +61,20 @@ class RawText {
 
 }  // namespace
 
+CrashNote& process_crash_note() noexcept {
+  static constinit CrashNote note;
+  return note;
+}
+
 void CrashNote::keep(std::string_view line) noexcept {
-  const auto turn = next_.load(std::memory_order_relaxed);
+  const auto turn = next_.fetch_add(1, std::memory_order_acq_rel);
   auto& place = lines_[turn % lines];
   // A read-modify-write, so that the words cannot be written before it. (ThreadSanitizer knows no fences.)
-  place.turn.exchange(2 * turn + 1, std::memory_order_acq_rel);
+  auto before = place.turn.load(std::memory_order_relaxed);
+  if (before % 2 != 0 || before > 2 * turn ||
+      !place.turn.compare_exchange_strong(before, 2 * turn + 1, std::memory_order_acq_rel)) {
+    return;
+  }
   const auto size = std::min(line.size(), line_bytes);
   for (std::size_t at = 0; at < size; at += 8) {
     std::uint64_t word = 0;
@@ -74,7 +83,6 @@ void CrashNote::keep(std::string_view line) noexcept {
   }
   place.size.store(size, std::memory_order_relaxed);
   place.turn.store(2 * turn + 2, std::memory_order_release);
-  next_.store(turn + 1, std::memory_order_release);
 }
 
 void CrashNote::job_begun(const JobId& job) noexcept {

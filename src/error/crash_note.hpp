@@ -13,7 +13,7 @@ namespace gf::error {
 /// The last lines of the log, the running jobs and the memory held, in fixed memory. We install no signal handler: the
 /// host calls write() from its own.
 ///
-/// Threads: any for all but keep(), which has one caller at a time (the logger's back end). write() is
+/// Threads: any. A line whose place another thread is still writing to, 64 lines before, is not kept. write() is
 /// async-signal-safe (POSIX.1-2017, section 2.4.3): it reads atomics and calls nothing but write(2), keeps errno, and
 /// ends whatever the other threads were doing when they stopped.
 class CrashNote {
@@ -54,5 +54,9 @@ class CrashNote {
   std::atomic<std::uint64_t> held_bytes_{0};
   std::atomic<std::uint64_t> limit_bytes_{0};
 };
+
+/// The note that engines and loggers share whose host wants one. It is there from the start of the process to its end,
+/// since a handler that reads it cannot know who is being closed.
+CrashNote& process_crash_note() noexcept;
 
 }  // namespace gf::error

@@ -47,19 +47,28 @@ Result<void> write_out(int descriptor, std::string& text, std::string_view name)
   return out;
 }
 
-void append(std::string& out, const LogRecord& record, LogFormat format) {
-  if (format == LogFormat::json) {
-    append_json(out, record);
-  } else {
-    append_text(out, record);
-  }
-}
-
 }  // namespace
 
+Result<void> CallbackOutput::write(const LogRecord& record) {
+  struct Back {
+    std::atomic<State>& state;
+    ~Back() {
+      auto calling = State::calling;
+      state.compare_exchange_strong(calling, State::idle);
+    }
+  };
+  auto idle = State::idle;
+  if (!state_.compare_exchange_strong(idle, State::calling)) return success();
+  const Back back{state_};
+  callback_(record);
+  return success();
+}
+
 Result<void> PollOutput::write(const LogRecord& record) {
-  Line line{record.level,   record.unix_us, std::string(record.module), std::string(record.message),
-            record.dropped, record.repeated};
+  Line line{record.level, record.unix_us, {}, {}, record.dropped, record.repeated};
+  append_shown(line.module, record.module);
+  append(line.message, record, format_);
+  if (line.message.ends_with('\n')) line.message.pop_back();
   const std::lock_guard lock(mutex_);
   if (lines_.size() >= capacity_) {
     overrun_ += 1 + lines_.front().dropped;

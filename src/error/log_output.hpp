@@ -3,6 +3,7 @@
 
 #include "error/log_record.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -24,32 +25,33 @@ class LogOutput {
   virtual void look_around(std::int64_t now_us) { (void)now_us; }
 };
 
-enum class LogFormat : std::uint32_t { text = 0, json = 1 };
-
-/// Calls a function of the host's.
+/// Calls a function of the host's. Threads: any for mute(), besides the logger's.
 class CallbackOutput final : public LogOutput {
  public:
   explicit CallbackOutput(std::function<void(const LogRecord&)> callback) : callback_(std::move(callback)) {}
-  Result<void> write(const LogRecord& record) override {
-    callback_(record);
-    return success();
-  }
+  Result<void> write(const LogRecord& record) override;
+  /// No call begins once this has returned, so that the host may free what the function uses as soon as it is not in
+  /// it; waits for nothing.
+  void mute() noexcept { state_.store(State::muted, std::memory_order_seq_cst); }
 
  private:
+  enum class State : std::uint32_t { idle, calling, muted };
   std::function<void(const LogRecord&)> callback_;
+  std::atomic<State> state_{State::idle};
 };
 
 /// Keeps lines until somebody polls; when it is full the oldest go, and the next one polled tells how many.
 /// Threads: any for poll(), besides the logger's.
 class PollOutput final : public LogOutput {
  public:
-  explicit PollOutput(std::size_t capacity = 1024) : capacity_(capacity > 0 ? capacity : 1) {}
+  explicit PollOutput(std::size_t capacity = 1024, LogFormat format = LogFormat::plain)
+      : capacity_(capacity > 0 ? capacity : 1), format_(format) {}
 
   struct Line {
     LogLevel level = LogLevel::info;
     std::int64_t unix_us = 0;
     std::string module;
-    std::string message;
+    std::string message;  ///< In the output's format, without a newline.
     std::uint64_t dropped = 0;
     std::uint64_t repeated = 0;
   };
@@ -59,6 +61,7 @@ class PollOutput final : public LogOutput {
 
  private:
   const std::size_t capacity_;
+  const LogFormat format_;
   std::mutex mutex_;
   std::deque<Line> lines_;     // Guarded by mutex_.
   std::uint64_t overrun_ = 0;  // Guarded by mutex_.

@@ -42,7 +42,8 @@ void append_time(std::string& out, std::int64_t unix_us) {
                  rest / 60 % 60, rest % 60, micros);
 }
 
-/// On one line, whatever it holds.
+}  // namespace
+
 void append_shown(std::string& out, std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";
   const auto escape = [&](char c) {
@@ -74,6 +75,8 @@ void append_shown(std::string& out, std::string_view text) {
     }
   }
 }
+
+namespace {
 
 /// A word, or in quotes where it would not be read as one.
 void append_value(std::string& out, std::string_view text) {
@@ -130,11 +133,7 @@ std::string_view name_of(LogLevel level) {
   return "unknown";
 }
 
-void append_text(std::string& out, const LogRecord& record) {
-  append_time(out, record.unix_us);
-  fmt::format_to(std::back_inserter(out), " {} ", name_of(record.level));
-  append_shown(out, record.module);
-  fmt::format_to(std::back_inserter(out), " [{}] ", record.thread);
+void append_plain(std::string& out, const LogRecord& record) {
   append_shown(out, record.message);
   for (const auto& field : record.fields) {
     out += ' ';
@@ -155,6 +154,14 @@ void append_text(std::string& out, const LogRecord& record) {
     out += " trace=" + trace_id_text(record.context.trace) + " span=" + span_id_text(record.context.trace);
   }
   if (record.repeated > 0) fmt::format_to(std::back_inserter(out), " (repeated {} times)", record.repeated);
+}
+
+void append_text(std::string& out, const LogRecord& record) {
+  append_time(out, record.unix_us);
+  fmt::format_to(std::back_inserter(out), " {} ", name_of(record.level));
+  append_shown(out, record.module);
+  fmt::format_to(std::back_inserter(out), " [{}] ", record.thread);
+  append_plain(out, record);
   out += '\n';
 }
 
@@ -200,6 +207,20 @@ void append_json(std::string& out, const LogRecord& record) {
   if (record.dropped > 0) json.key("dropped").number(record.dropped);
   out += std::move(json.end_object()).str();
   out += '\n';
+}
+
+void append(std::string& out, const LogRecord& record, LogFormat format) {
+  switch (format) {
+    case LogFormat::plain:
+      append_plain(out, record);
+      break;
+    case LogFormat::text:
+      append_text(out, record);
+      break;
+    case LogFormat::json:
+      append_json(out, record);
+      break;
+  }
 }
 
 bool is_secret_key(std::string_view key) {

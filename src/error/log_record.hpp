@@ -41,11 +41,19 @@ struct LogRecord {
 
 std::string_view name_of(LogLevel level);
 
+/// How a record looks: `plain` is the message and what belongs to it, for whoever has level, time and module already.
+enum class LogFormat : std::uint32_t { plain = 0, text = 1, json = 2 };
+
+/// On one line, whatever it holds: see append_text.
+void append_shown(std::string& out, std::string_view text);
+/// "message key=value job=... trace=..." without a newline, escaped as append_text does.
+void append_plain(std::string& out, const LogRecord& record);
 /// "2026-11-25T03:04:05.123456Z error torch [4711] message key=value job=... trace=..." and a newline. One record is
 /// one line: control characters are written as \n or \x1b, bytes that are not UTF-8 as \xff.
 void append_text(std::string& out, const LogRecord& record);
 /// One JSON object and a newline. Bytes that are not UTF-8 become U+FFFD.
 void append_json(std::string& out, const LogRecord& record);
+void append(std::string& out, const LogRecord& record, LogFormat format);
 
 /// Replaces what must not be read by whoever reads logs: the password in a URL ("redis://user:***@host"), and the value
 /// behind password, passwd, secret, token, api_key, access_key and authorization with '=' or ':'. True: something was.

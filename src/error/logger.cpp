@@ -1,10 +1,12 @@
 #include "error/logger.hpp"
 
 #include "base/platform.hpp"
+#include "base/platform_ticks.hpp"
 #include "base/platform_wait.hpp"
 #include "base/utf8.hpp"
 #include "error/fingerprint.hpp"
 
+#include <fmt/args.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -36,16 +38,20 @@ struct Header {
   std::uint8_t level;
   std::uint8_t fields;
   std::uint8_t module;  // Bytes.
-  std::uint8_t has_context;
-  std::uint32_t message;  // Bytes.
+  std::uint8_t flags;
+  std::uint32_t message;  // Bytes; of the format, where there are arguments.
   std::uint32_t cut;      // Bytes of the message that were left out.
   std::uint32_t thread;
-  std::uint32_t reserved;
-  std::int64_t unix_us;
+  std::uint32_t arguments;
+  std::int64_t time;  // Ticks, or microseconds since the Unix epoch: see Core::unix_us_of.
 };
 static_assert(sizeof(Header) == 32);
 
-enum class ValueKind : std::uint8_t { text, integer, natural, real, truth };
+// What follows a header, in this order: the static texts' addresses, the context, the arguments (kinds of four bits
+// each, values, texts), module and message unless they are static, the fields.
+constexpr std::uint8_t has_context = 1;
+constexpr std::uint8_t has_arguments = 2;
+constexpr std::uint8_t is_static = 4;  // Module and message lie in the library.
 
 struct FieldHeader {
   std::uint64_t value;  // The number's bits, or the text's length.
@@ -61,6 +67,38 @@ constexpr std::size_t rounded(std::size_t size) { return (size + 7) & ~std::size
 static_assert(sizeof(Header) + sizeof(LogContext) + Logger::longest_message + longest_module +
                   Logger::most_fields * (sizeof(FieldHeader) + longest_key + longest_value) + 64 <=
               32768);
+static_assert(Logger::longest_format + 8 + Logger::most_arguments * (8 + longest_value) <=
+              Logger::longest_message + 1024);
+static_assert(Logger::most_arguments * 4 <= 64);
+
+/// Nanoseconds, for the rate of the ticks.
+std::int64_t steady_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// Whether a format from outside is one that costs no more than it shows: widths and precisions of at most four digits,
+/// and none that an argument gives.
+bool is_bounded_format(std::string_view format) {
+  int digits = 0;
+  bool inside = false;
+  for (std::size_t at = 0; at < format.size(); ++at) {
+    const char c = format[at];
+    if (c == '{' || c == '}') {
+      if (at + 1 < format.size() && format[at + 1] == c && !inside) {
+        ++at;  // "{{" and "}}".
+        continue;
+      }
+      if (inside && c == '{') return false;
+      inside = c == '{';
+      digits = 0;
+      continue;
+    }
+    digits = inside && c >= '0' && c <= '9' ? digits + 1 : 0;
+    if (digits > 4) return false;
+  }
+  return true;
+}
 
 std::int64_t steady_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -77,7 +115,7 @@ constinit std::atomic<std::uint64_t> last_logger_number{0};
 struct Logger::Ring {
   explicit Ring(std::uint32_t bytes) : size(bytes), memory(std::make_unique_for_overwrite<std::byte[]>(bytes)) {}
 
-  const std::uint32_t size;
+  const std::uint64_t size;  // A power of two.
   const std::unique_ptr<std::byte[]> memory;
   std::uint32_t thread = 0;  // The owner's.
   std::atomic<bool> abandoned{false};
@@ -93,7 +131,7 @@ struct Logger::Ring {
 
   bool has_room(std::size_t need) noexcept {
     const auto at = tail.load(relaxed);
-    const auto left_in_turn = size - at % size;
+    const auto left_in_turn = size - (at & (size - 1));
     const auto whole = need <= left_in_turn ? need : left_in_turn + need;
     if (at + whole - seen_head <= size) return true;
     seen_head = head.load(std::memory_order_acquire);
@@ -116,11 +154,17 @@ struct Logger::Core {
   explicit Core(const LoggerOptions& given)
       : options(given),
         clock(given.clock != nullptr ? *given.clock : system_clock()),
+        by_ticks(given.clock == nullptr && has_steady_ticks()),
+        sleeper_fences(!given.polled && has_all_threads_fence()),
         number(last_logger_number.fetch_add(1, relaxed) + 1),
         process(process_number()),
-        shared(std::make_shared<Ring>(given.ring_bytes)) {
-    rings.reserve(given.ring_limit + 1);
-    rings.push_back(shared);
+        shared(std::make_shared<Ring>(given.ring_bytes)),
+        slots(std::make_unique<Slot[]>(given.ring_limit + 1)),
+        begun_ticks(ticks()),
+        begun_ns(steady_ns()) {
+    slots[0].ring = shared;
+    slots[0].there.store(shared.get());
+    cursors.reserve(given.ring_limit + 1);
   }
 
   // Writers' side.
@@ -134,10 +178,14 @@ struct Logger::Core {
 
   // The back end's.
   void run() noexcept;
-  std::size_t drain();
+  std::size_t drain(std::size_t limit);
   void tell_losses();
   void process_record(const Header& header, const std::byte* bytes);
-  bool holds_back(const LogRecord& record);
+  void render(std::string_view format, std::span<const LogArgument> arguments, bool checked);
+  bool holds_back(const LogRecord& record, std::uint64_t kind);
+  void look_at_clock();
+  std::int64_t unix_us_of(std::int64_t time);
+  void keep_now(LogLevel level, std::string_view module, std::string_view message) noexcept;
   void tell_repeats(bool all);
   void hand_on(const LogRecord& record);
   void flush_outputs();
@@ -146,12 +194,18 @@ struct Logger::Core {
 
   const LoggerOptions options;
   const Clock& clock;
+  const bool by_ticks;
+  const bool sleeper_fences;
   const std::uint64_t number;
   const std::int64_t process;
   const std::shared_ptr<Ring> shared;
 
-  std::mutex rings_mutex;                    // Not on the path of a line.
-  std::vector<std::shared_ptr<Ring>> rings;  // Guarded by rings_mutex; the shared one first.
+  /// Rings are added and never taken away. No lock: a writer that is preempted must not hold up who reads.
+  struct Slot {
+    std::shared_ptr<Ring> ring;  // Written once, before `there`.
+    std::atomic<Ring*> there{nullptr};
+  };
+  const std::unique_ptr<Slot[]> slots;  // The shared one first; ring_limit + 1.
   std::atomic<std::uint32_t> ring_count{1};
 
   std::atomic<std::uint32_t> signal{0};
@@ -163,8 +217,21 @@ struct Logger::Core {
   std::mutex close_mutex;
   std::thread thread;  // Guarded by close_mutex.
 
-  // The back end's own.
-  std::vector<std::shared_ptr<Ring>> seen_rings;
+  // The back end's own; where there is none, guarded by poll_mutex.
+  std::mutex poll_mutex;
+  std::shared_ptr<PollOutput> polled;
+  struct Cursor {
+    Ring* ring;
+    std::uint64_t end;
+  };
+  std::vector<Cursor> cursors;
+  std::array<std::uint64_t, 5> lost_here{};  // Lines that there was no memory for, not told yet.
+  const std::uint64_t begun_ticks;
+  const std::int64_t begun_ns;
+  std::uint64_t now_ticks = 0;
+  std::int64_t now_unix_us = 0;
+  double us_a_tick = 0;
+  std::int64_t last_unix_us = 0;
   struct Repeats {
     std::uint64_t key = 0;
     std::int64_t begun_us = 0;
@@ -177,6 +244,7 @@ struct Logger::Core {
   };
   std::array<Repeats, 256> repeats;
   std::uint32_t repeats_held = 0;
+  fmt::dynamic_format_arg_store<fmt::format_context> format_store;
   std::string scratch;
   std::string message_text;
   std::vector<std::string> value_texts;
@@ -189,6 +257,9 @@ struct Logger::Core {
   std::atomic<std::uint64_t> output_failures{0};
   std::atomic<std::uint64_t> masked{0};
   std::atomic<std::uint64_t> wake_ups{0};
+  std::atomic<std::uint64_t> format_errors{0};
+  std::atomic<std::uint64_t> recursive{0};
+  std::array<std::atomic<std::uint64_t>, 5> no_memory{};
 };
 
 namespace {
@@ -197,14 +268,17 @@ namespace {
 struct RememberedRing {
   std::uint64_t logger = 0;
   void* ring = nullptr;
-  bool ended = false;  // The thread's list is gone: it writes to shared rings from here on.
+  std::uint64_t own = 0;  // The logger whose back end this thread is.
+  bool ended = false;     // The thread's list is gone: it writes to shared rings from here on.
 };
 thread_local constinit RememberedRing remembered;
 
 }  // namespace
 
 Logger::RingsOfThread::~RingsOfThread() {
-  remembered = {0, nullptr, true};
+  remembered.logger = 0;
+  remembered.ring = nullptr;
+  remembered.ended = true;
   for (auto& entry : known) entry.ring->abandoned.store(true, std::memory_order_release);
 }
 
@@ -217,7 +291,8 @@ Logger::Ring* Logger::ring_of_thread() noexcept {
     static thread_local RingsOfThread mine;
     for (auto& entry : mine.known) {
       if (entry.logger != core_->number) continue;
-      remembered = {core_->number, entry.ring.get(), false};
+      remembered.logger = core_->number;
+      remembered.ring = entry.ring.get();
       return entry.ring.get();
     }
     // Rings of loggers that are gone are let go.
@@ -225,7 +300,8 @@ Logger::Ring* Logger::ring_of_thread() noexcept {
     mine.known.reserve(mine.known.size() + 1);
     auto ring = core_->acquire_ring();
     if (!ring) return core_->shared.get();
-    remembered = {core_->number, ring.get(), false};
+    remembered.logger = core_->number;
+    remembered.ring = ring.get();
     mine.known.push_back({core_->number, std::move(ring)});
     return static_cast<Ring*>(remembered.ring);
   } catch (...) {
@@ -234,19 +310,24 @@ Logger::Ring* Logger::ring_of_thread() noexcept {
 }
 
 std::shared_ptr<Logger::Ring> Logger::Core::acquire_ring() {
-  const std::lock_guard lock(rings_mutex);
-  for (auto& ring : rings) {
-    if (!ring->abandoned.load(std::memory_order_acquire)) continue;
-    if (ring->head.load(std::memory_order_acquire) != ring->tail.load(relaxed)) continue;
-    ring->abandoned.store(false, relaxed);
+  const auto count = std::min(ring_count.load(std::memory_order_acquire), options.ring_limit + 1);
+  for (std::uint32_t index = 1; index < count; ++index) {
+    auto* const ring = slots[index].there.load(std::memory_order_acquire);
+    if (ring == nullptr) continue;
+    bool abandoned = true;
+    if (!ring->abandoned.compare_exchange_strong(abandoned, false, std::memory_order_acq_rel)) continue;
     ring->thread = thread_number();
-    return ring;
+    return slots[index].ring;
   }
-  if (rings.size() > options.ring_limit) return nullptr;
+  if (count > options.ring_limit) return nullptr;
   auto ring = std::make_shared<Ring>(options.ring_bytes);
   ring->thread = thread_number();
-  rings.push_back(ring);
-  ring_count.store(static_cast<std::uint32_t>(rings.size()), std::memory_order_release);
+  auto index = ring_count.load(relaxed);
+  do {
+    if (index > options.ring_limit) return nullptr;
+  } while (!ring_count.compare_exchange_weak(index, index + 1, std::memory_order_seq_cst));
+  slots[index].ring = ring;
+  slots[index].there.store(ring.get(), std::memory_order_seq_cst);
   return ring;
 }
 
@@ -262,72 +343,187 @@ bool Logger::Core::wait_for_room(Ring& ring, std::size_t need, LogLevel level) n
   return false;
 }
 
-// NOLINTNEXTLINE(bugprone-exception-escape): see its declaration.
-void Logger::put(LogLevel level, std::string_view module, std::string_view message, const LogContext& context,
-                 std::span<const LogField> fields) noexcept {
+/// Room for one record, and where its bytes go next.
+struct Logger::Place {
+  Ring* ring = nullptr;
+  bool is_shared = false;
+  std::byte* at = nullptr;
+  std::uint64_t end = 0;  // The ring's tail once the record is there.
+
+  void copy(const void* bytes, std::size_t count) noexcept {
+    if (count == 0) return;
+    std::memcpy(at, bytes, count);
+    at += count;
+  }
+};
+
+bool Logger::is_own_thread() const noexcept { return remembered.own == core_->number; }
+
+bool Logger::claim(std::size_t size, LogLevel level, Place& place) noexcept {
   auto& core = *core_;
-  if (core.closed.load(relaxed)) return;
+  if (core.closed.load(relaxed)) [[unlikely]]
+    return false;
+  if (remembered.own == core.number) [[unlikely]] {
+    core.recursive.fetch_add(1, relaxed);
+    return false;
+  }
   auto* ring = ring_of_thread();
-  const bool is_shared = ring == core.shared.get();
-  if (is_shared) {
+  place.ring = ring;
+  place.is_shared = ring == core.shared.get();
+  if (place.is_shared) [[unlikely]] {
     // Held for a copy only. Who cannot have it in time counts as finding it full.
     const auto end_us = steady_us() + std::max<std::int64_t>(core.options.full_wait_us, 100);
     while (ring->taken.test_and_set(std::memory_order_acquire)) {
       if (steady_us() >= end_us || core.is_child()) {
         ring->dropped[static_cast<std::size_t>(level)].fetch_add(1, relaxed);
-        return;
+        return false;
       }
       std::this_thread::yield();
     }
   }
-  const auto give_back = [&] {
-    if (is_shared) ring->taken.clear(std::memory_order_release);
-  };
+  if (!ring->has_room(size) && !core.wait_for_room(*ring, size, level)) [[unlikely]] {
+    ring->dropped[static_cast<std::size_t>(level)].fetch_add(1, relaxed);
+    if (place.is_shared) ring->taken.clear(std::memory_order_release);
+    return false;
+  }
+  auto tail = ring->tail.load(relaxed);
+  auto offset = tail & (ring->size - 1);
+  if (const auto left = ring->size - offset; left < size) {
+    std::memcpy(ring->memory.get() + offset, &wrap_mark, sizeof wrap_mark);
+    tail += left;
+    offset = 0;
+  }
+  place.at = ring->memory.get() + offset;
+  place.end = tail + size;
+  return true;
+}
 
+void Logger::publish(const Place& place, LogLevel level) noexcept {
+  auto& core = *core_;
+  auto* const ring = place.ring;
+  ring->written.store(ring->written.load(relaxed) + 1, relaxed);
+  // Either we see that the back end sleeps, or it sees our line before it does: both sides store, then load.
+  ring->tail.store(place.end, std::memory_order_release);
+  if (core.sleeper_fences) {
+    light_fence();
+  } else {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+  const auto sleeps = core.sleep.load(relaxed);
+  bool filling = false;
+  if (sleeps == 1 && place.end - ring->seen_head > ring->size / 2) {
+    ring->seen_head = ring->head.load(std::memory_order_acquire);
+    filling = place.end - ring->seen_head > ring->size / 2;
+  }
+  if (place.is_shared) ring->taken.clear(std::memory_order_release);
+  if (sleeps == 2 || (sleeps == 1 && (level == LogLevel::error || filling))) {
+    // One waker is enough.
+    auto expected = sleeps;
+    if (core.sleep.compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) core.wake();
+  }
+}
+
+void Logger::put_arguments(LogLevel level, std::string_view module, std::string_view format,
+                           std::span<const LogArgument> arguments) noexcept {
+  auto& core = *core_;
   module = module.substr(0, longest_module);
+  std::uint64_t kinds = 0;
+  std::size_t texts = 0;
+  for (std::size_t index = 0; index < arguments.size(); ++index) {
+    kinds |= std::uint64_t{static_cast<std::uint8_t>(arguments[index].kind)} << (4 * index);
+    if (arguments[index].kind == ValueKind::text) texts += std::min<std::size_t>(arguments[index].value, longest_value);
+  }
+  const auto size = rounded(sizeof(Header) + 3 * sizeof(std::uint64_t) + 8 * arguments.size() + texts);
+  Place place;
+  if (!claim(size, level, place)) return;
+  Header header;
+  header.size = static_cast<std::uint32_t>(size);
+  header.level = static_cast<std::uint8_t>(level);
+  header.fields = 0;
+  header.module = static_cast<std::uint8_t>(module.size());
+  header.flags = has_arguments | is_static;
+  header.message = static_cast<std::uint32_t>(format.size());
+  header.cut = 0;
+  header.thread = place.is_shared ? thread_number() : place.ring->thread;
+  header.arguments = static_cast<std::uint32_t>(arguments.size());
+  header.time = core.by_ticks ? static_cast<std::int64_t>(ticks()) : core.clock.unix_us();
+  place.copy(&header, sizeof header);
+  const char* const addresses[2] = {format.data(), module.data()};
+  place.copy(addresses, sizeof addresses);
+  place.copy(&kinds, sizeof kinds);
+  for (const auto& argument : arguments) {
+    const auto value =
+        argument.kind == ValueKind::text ? std::min<std::uint64_t>(argument.value, longest_value) : argument.value;
+    place.copy(&value, sizeof value);
+  }
+  if (texts > 0) {
+    for (const auto& argument : arguments) {
+      if (argument.kind != ValueKind::text) continue;
+      place.copy(argument.text, std::min<std::size_t>(argument.value, longest_value));
+    }
+  }
+  publish(place, level);
+  if (core.options.polled && core.options.crash_note) core.keep_now(level, module, format);
+}
+
+// NOLINTNEXTLINE(bugprone-exception-escape): see its declaration.
+void Logger::put(LogLevel level, std::string_view module, std::string_view message, const LogContext& context,
+                 std::span<const LogField> fields, const std::span<const LogArgument>* arguments) noexcept {
+  auto& core = *core_;
+  module = module.substr(0, longest_module);
+  // A format that is cut is no format any more.
+  std::span<const LogArgument> used;
+  const bool is_format = arguments != nullptr && message.size() <= longest_format;
+  if (arguments != nullptr && !is_format) core.format_errors.fetch_add(1, relaxed);
+  if (is_format) used = arguments->first(std::min(arguments->size(), most_arguments));
   const auto shown_message = message.substr(0, longest_message);
   fields = fields.first(std::min(fields.size(), most_fields));
-  const bool has_context = !context.job.is_nil() || context.trace.is_set();
-  auto size = sizeof(Header) + (has_context ? sizeof(LogContext) : 0) + module.size() + shown_message.size();
+  const bool with_context = !context.job.is_nil() || context.trace.is_set();
+  auto size = sizeof(Header) + (with_context ? sizeof(LogContext) : 0) + module.size() + shown_message.size();
+  std::uint64_t kinds = 0;
+  if (is_format) {
+    size += sizeof kinds + 8 * used.size();
+    for (std::size_t index = 0; index < used.size(); ++index) {
+      kinds |= std::uint64_t{static_cast<std::uint8_t>(used[index].kind)} << (4 * index);
+      if (used[index].kind == ValueKind::text) size += std::min<std::size_t>(used[index].value, longest_value);
+    }
+  }
   for (const auto& field : fields) {
     size += sizeof(FieldHeader) + std::min(field.key.size(), longest_key);
     if (const auto* text = std::get_if<std::string_view>(&field.value)) size += std::min(text->size(), longest_value);
   }
   size = rounded(size);
-  if (!ring->has_room(size) && !core.wait_for_room(*ring, size, level)) {
-    ring->dropped[static_cast<std::size_t>(level)].fetch_add(1, relaxed);
-    give_back();
-    return;
-  }
+  Place place;
+  if (!claim(size, level, place)) return;
 
-  auto tail = ring->tail.load(relaxed);
-  auto place = tail % ring->size;
-  if (const auto left = ring->size - place; left < size) {
-    std::memcpy(ring->memory.get() + place, &wrap_mark, sizeof wrap_mark);
-    tail += left;
-    place = 0;
-  }
-  auto* at = ring->memory.get() + place;
-  const auto copy = [&at](const void* bytes, std::size_t count) {
-    if (count == 0) return;
-    std::memcpy(at, bytes, count);
-    at += count;
-  };
   Header header{};
   header.size = static_cast<std::uint32_t>(size);
   header.level = static_cast<std::uint8_t>(level);
   header.fields = static_cast<std::uint8_t>(fields.size());
   header.module = static_cast<std::uint8_t>(module.size());
-  header.has_context = has_context ? 1 : 0;
+  header.flags = static_cast<std::uint8_t>((with_context ? has_context : 0) | (is_format ? has_arguments : 0));
   header.message = static_cast<std::uint32_t>(shown_message.size());
   header.cut = static_cast<std::uint32_t>(
       std::min<std::size_t>(message.size() - shown_message.size(), std::numeric_limits<std::uint32_t>::max()));
-  header.thread = is_shared ? thread_number() : ring->thread;
-  header.unix_us = core.clock.unix_us();
-  copy(&header, sizeof header);
-  if (has_context) copy(&context, sizeof context);
-  copy(module.data(), module.size());
-  copy(shown_message.data(), shown_message.size());
+  header.thread = place.is_shared ? thread_number() : place.ring->thread;
+  header.arguments = static_cast<std::uint32_t>(used.size());
+  header.time = core.by_ticks ? static_cast<std::int64_t>(ticks()) : core.clock.unix_us();
+  place.copy(&header, sizeof header);
+  if (with_context) place.copy(&context, sizeof context);
+  if (is_format) {
+    place.copy(&kinds, sizeof kinds);
+    for (const auto& argument : used) {
+      const auto value =
+          argument.kind == ValueKind::text ? std::min<std::uint64_t>(argument.value, longest_value) : argument.value;
+      place.copy(&value, sizeof value);
+    }
+    for (const auto& argument : used) {
+      if (argument.kind != ValueKind::text) continue;
+      place.copy(argument.text, std::min<std::size_t>(argument.value, longest_value));
+    }
+  }
+  place.copy(module.data(), module.size());
+  place.copy(shown_message.data(), shown_message.size());
   for (const auto& field : fields) {
     FieldHeader head{};
     const auto key = field.key.substr(0, longest_key);
@@ -351,37 +547,71 @@ void Logger::put(LogLevel level, std::string_view module, std::string_view messa
           }
         },
         field.value);
-    copy(&head, sizeof head);
-    copy(key.data(), key.size());
-    copy(text.data(), text.size());
+    place.copy(&head, sizeof head);
+    place.copy(key.data(), key.size());
+    place.copy(text.data(), text.size());
   }
-  ring->written.store(ring->written.load(relaxed) + 1, relaxed);
-  // Either we see that the back end sleeps, or it sees our line before it does: both sides store, then load.
-  ring->tail.store(tail + size, std::memory_order_seq_cst);
-  const auto sleeps = core.sleep.load(std::memory_order_seq_cst);
-  bool filling = false;
-  if (sleeps == 1 && tail + size - ring->seen_head > ring->size / 2) {
-    ring->seen_head = ring->head.load(std::memory_order_acquire);
-    filling = tail + size - ring->seen_head > ring->size / 2;
-  }
-  give_back();
-  if (sleeps == 2 || (sleeps == 1 && (level == LogLevel::error || filling))) {
-    // One waker is enough.
-    auto expected = sleeps;
-    if (core.sleep.compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) core.wake();
+  publish(place, level);
+  if (core.options.polled && core.options.crash_note) core.keep_now(level, module, shown_message);
+}
+
+// Where nobody drains the rings while the host does not poll, a crash note must hear of a line from who writes it.
+void Logger::Core::keep_now(LogLevel level, std::string_view module, std::string_view message) noexcept {
+  try {
+    std::string text(message.substr(0, 2 * CrashNote::line_bytes));
+    mask_secrets(text);
+    LogRecord record;
+    record.level = level;
+    record.unix_us = clock.unix_us();
+    record.thread = thread_number();
+    record.module = module;
+    record.message = text;
+    std::string line;
+    append_text(line, record);
+    options.crash_note->keep(line);
+  } catch (...) {  // NOLINT(bugprone-empty-catch): without memory the note has one line less.
   }
 }
 
 // ---- The back end ----
 
 bool Logger::Core::is_empty() const {
-  for (const auto& ring : seen_rings) {
-    if (ring->head.load(relaxed) != ring->tail.load(std::memory_order_seq_cst)) return false;
+  const auto count = ring_count.load(std::memory_order_seq_cst);
+  for (std::uint32_t index = 0; index < count; ++index) {
+    const auto* const ring = slots[index].there.load(std::memory_order_seq_cst);
+    // One that is not there yet is looked for again by who brings it: they write, then see that we sleep.
+    if (ring != nullptr && ring->head.load(relaxed) != ring->tail.load(std::memory_order_seq_cst)) return false;
   }
-  return ring_count.load(std::memory_order_seq_cst) == seen_rings.size();
+  return true;
+}
+
+void Logger::Core::look_at_clock() {
+  if (!by_ticks) return;
+  // Both at the same moment, or nearly: a look that was interrupted is taken again.
+  for (int attempt = 0; attempt < 8; ++attempt) {
+    const auto before = ticks();
+    now_unix_us = clock.unix_us();
+    const auto now_ns = steady_ns();
+    now_ticks = ticks();
+    const auto passed = static_cast<double>(now_ticks - begun_ticks);
+    us_a_tick = passed > 0 ? static_cast<double>(now_ns - begun_ns) / 1000 / passed : 0;
+    if (static_cast<double>(now_ticks - before) * us_a_tick < 2) break;
+  }
+}
+
+std::int64_t Logger::Core::unix_us_of(std::int64_t time) {
+  if (!by_ticks) return time;
+  const auto age_us =
+      static_cast<double>(static_cast<std::int64_t>(now_ticks - static_cast<std::uint64_t>(time))) * us_a_tick;
+  auto out = now_unix_us - static_cast<std::int64_t>(age_us);
+  // The looks at the clock differ by a little; lines in order shall not seem out of it.
+  if (out < last_unix_us && last_unix_us - out < 50) out = last_unix_us;
+  last_unix_us = out;
+  return out;
 }
 
 void Logger::Core::run() noexcept {
+  remembered.own = number;
   std::int64_t half_awake_until_us = 0;
   std::uint32_t done = 0;
   for (;;) {
@@ -391,7 +621,7 @@ void Logger::Core::run() noexcept {
     const bool closing = closed.load(std::memory_order_seq_cst);
     std::size_t records = 0;
     try {
-      records = drain();
+      records = drain(std::numeric_limits<std::size_t>::max());
       tell_losses();
       tell_repeats(wanted != done || closing);
     } catch (const std::exception& caught) {
@@ -424,6 +654,7 @@ void Logger::Core::run() noexcept {
       wait_on(signal, seen, look_every_us);
     } else {
       sleep.store(2, std::memory_order_seq_cst);
+      if (sleeper_fences) all_threads_fence();
       if (is_empty()) wait_on(signal, seen, -1);
     }
     sleep.store(0, std::memory_order_seq_cst);
@@ -433,20 +664,17 @@ void Logger::Core::run() noexcept {
   wake_all(ended);
 }
 
-std::size_t Logger::Core::drain() {
-  if (ring_count.load(std::memory_order_acquire) != seen_rings.size()) {
-    const std::lock_guard lock(rings_mutex);
-    seen_rings = rings;
-  }
-  struct Cursor {
-    Ring* ring;
-    std::uint64_t end;
-  };
-  std::vector<Cursor> cursors;
-  for (const auto& ring : seen_rings) {
+std::size_t Logger::Core::drain(std::size_t limit) {
+  cursors.clear();
+  const auto count = ring_count.load(std::memory_order_acquire);
+  for (std::uint32_t index = 0; index < count; ++index) {
+    auto* const ring = slots[index].there.load(std::memory_order_acquire);
+    if (ring == nullptr) continue;
     const auto end = ring->tail.load(std::memory_order_acquire);
-    if (ring->head.load(relaxed) != end) cursors.push_back({ring.get(), end});
+    if (ring->head.load(relaxed) != end) cursors.push_back({ring, end});
   }
+  if (cursors.empty()) return 0;
+  look_at_clock();
   std::size_t records = 0;
   const auto header_of = [](Ring& ring) {
     Header header;
@@ -462,12 +690,12 @@ std::size_t Logger::Core::drain() {
       ring.head.store(head + ring.size - place, std::memory_order_release);
     }
   };
-  while (!cursors.empty()) {
+  while (!cursors.empty() && records < limit) {
     std::size_t first = 0;
     auto header = header_of(*cursors[0].ring);
     for (std::size_t index = 1; index < cursors.size(); ++index) {
       const auto other = header_of(*cursors[index].ring);
-      if (other.unix_us < header.unix_us) {
+      if (other.time < header.time) {
         header = other;
         first = index;
       }
@@ -477,6 +705,8 @@ std::size_t Logger::Core::drain() {
     try {
       process_record(header, ring.memory.get() + head % ring.size + sizeof(Header));
     } catch (const std::exception& caught) {
+      ++lost_here[header.level];
+      no_memory[header.level].fetch_add(1, relaxed);
       failed(caught.what());
     }
     ++records;
@@ -498,18 +728,54 @@ void Logger::Core::process_record(const Header& header, const std::byte* bytes) 
   };
   LogRecord record;
   record.level = static_cast<LogLevel>(header.level);
-  record.unix_us = header.unix_us;
+  record.unix_us = unix_us_of(header.time);
   record.thread = header.thread;
-  if (header.has_context != 0) take(&record.context, sizeof record.context);
-  record.module = text(header.module);
-  message_text = text(header.message);
-  if (header.cut > 0) {
+  const char* addresses[2] = {};
+  if ((header.flags & is_static) != 0) take(addresses, sizeof addresses);
+  if ((header.flags & has_context) != 0) take(&record.context, sizeof record.context);
+  std::array<LogArgument, most_arguments> arguments;
+  if ((header.flags & has_arguments) != 0) {
+    std::uint64_t kinds = 0;
+    take(&kinds, sizeof kinds);
+    for (std::uint32_t index = 0; index < header.arguments; ++index) {
+      arguments[index].kind = static_cast<ValueKind>(kinds >> (4 * index) & 15);
+      take(&arguments[index].value, sizeof arguments[index].value);
+    }
+    for (std::uint32_t index = 0; index < header.arguments; ++index) {
+      if (arguments[index].kind == ValueKind::text) {
+        arguments[index].text = text(static_cast<std::size_t>(arguments[index].value)).data();
+      }
+    }
+  }
+  std::string_view message;
+  if ((header.flags & is_static) != 0) {
+    record.module = {addresses[1], header.module};
+    message = {addresses[0], header.message};
+  } else {
+    record.module = text(header.module);
+    message = text(header.message);
+  }
+  // What is limited as one: the format's lines where there is one that says anything, else texts that look alike.
+  std::uint64_t kind = 0;
+  if ((header.flags & has_arguments) != 0) {
+    render(message, {arguments.data(), header.arguments}, (header.flags & is_static) != 0);
+    if (message.size() > 2) kind = fingerprint_of_text(message);
+  } else {
+    message_text = message;
+  }
+  std::size_t cut = header.cut;
+  if (message_text.size() > longest_message) {
+    cut += message_text.size() - longest_message;
+    message_text.resize(longest_message);
+  }
+  if (cut > 0) {
     // Not in the middle of a letter.
+    const auto whole = message_text.size();
     while (!message_text.empty() && (static_cast<unsigned char>(message_text.back()) & 0xC0) == 0x80) {
       message_text.pop_back();
     }
     if (!message_text.empty() && static_cast<unsigned char>(message_text.back()) >= 0xC0) message_text.pop_back();
-    message_text += fmt::format("... ({} bytes more)", header.cut + header.message - message_text.size());
+    message_text += fmt::format("... ({} bytes more)", cut + whole - message_text.size());
   }
   bool hid = mask_secrets(message_text);
   field_list.clear();
@@ -550,12 +816,47 @@ void Logger::Core::process_record(const Header& header, const std::byte* bytes) 
   if (hid) masked.fetch_add(1, relaxed);
   record.message = message_text;
   record.fields = field_list;
-  if (!holds_back(record)) hand_on(record);
+  if (options.repeats_per_s == 0 || !holds_back(record, kind != 0 ? kind : fingerprint_of_text(record.message))) {
+    hand_on(record);
+  }
 }
 
-bool Logger::Core::holds_back(const LogRecord& record) {
-  if (options.repeats_per_s == 0) return false;
-  auto key = fingerprint_of_text(record.message) ^ static_cast<std::uint64_t>(record.level) << 60;
+/// `checked`: by the compiler, and of our own.
+void Logger::Core::render(std::string_view format, std::span<const LogArgument> arguments, bool checked) {
+  message_text.clear();
+  const auto with_value = [](const LogArgument& argument, auto&& use) {
+    switch (argument.kind) {
+      case ValueKind::text:
+        return use(std::string_view(argument.text, static_cast<std::size_t>(argument.value)));
+      case ValueKind::integer:
+        return use(std::bit_cast<std::int64_t>(argument.value));
+      case ValueKind::natural:
+        return use(argument.value);
+      case ValueKind::real:
+        return use(std::bit_cast<double>(argument.value));
+      case ValueKind::truth:
+        return use(argument.value != 0);
+    }
+  };
+  if (checked || is_bounded_format(format)) {
+    format_store.clear();
+    for (const auto& argument : arguments) with_value(argument, [&](auto value) { format_store.push_back(value); });
+    try {
+      fmt::vformat_to(std::back_inserter(message_text), fmt::string_view(format.data(), format.size()), format_store);
+      return;
+    } catch (const fmt::format_error&) {  // NOLINT(bugprone-empty-catch): it is shown as it came, below.
+    }
+  }
+  format_errors.fetch_add(1, relaxed);
+  message_text = format;
+  for (const auto& argument : arguments) {
+    with_value(argument, [&](auto value) { fmt::format_to(std::back_inserter(message_text), " [{}]", value); });
+  }
+}
+
+/// `kind`: of lines that are limited as one.
+bool Logger::Core::holds_back(const LogRecord& record, std::uint64_t kind) {
+  auto key = kind ^ static_cast<std::uint64_t>(record.level) << 60;
   for (const char c : record.module) key = (key ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
   auto& entry = repeats[key % repeats.size()];
   const bool over = record.unix_us - entry.begun_us >= 1'000'000 || record.unix_us < entry.begun_us;
@@ -616,7 +917,14 @@ void Logger::Core::tell_repeats(bool all) {
 void Logger::Core::tell_losses() {
   std::array<std::uint64_t, 5> lost{};
   std::uint64_t all = 0;
-  for (const auto& ring : seen_rings) {
+  for (std::size_t level = 0; level < lost.size(); ++level) {
+    lost[level] = std::exchange(lost_here[level], 0);
+    all += lost[level];
+  }
+  const auto count = ring_count.load(std::memory_order_acquire);
+  for (std::uint32_t index = 0; index < count; ++index) {
+    auto* const ring = slots[index].there.load(std::memory_order_acquire);
+    if (ring == nullptr) continue;
     for (std::size_t level = 0; level < lost.size(); ++level) {
       const auto dropped = ring->dropped[level].load(relaxed);
       lost[level] += dropped - ring->told[level];
@@ -642,13 +950,16 @@ void Logger::Core::hand_on(const LogRecord& record) {
   for (const auto& output : options.outputs) {
     try {
       if (const auto wrote = output->write(record); !wrote) failed(wrote.error().message);
+    } catch (const std::bad_alloc&) {
+      if (options.polled) throw;  // There is no other output, so the line is lost, and counted as such.
+      failed("out of memory");
     } catch (const std::exception& caught) {
       failed(caught.what());
     } catch (...) {
       failed("an output threw");
     }
   }
-  if (options.crash_note) {
+  if (options.crash_note && !options.polled) {
     scratch.clear();
     append_text(scratch, record);
     options.crash_note->keep(scratch);
@@ -700,6 +1011,17 @@ Result<std::unique_ptr<Logger>> Logger::open(const LoggerOptions& options) {
   for (const auto& output : options.outputs) {
     if (!output) return Error{Status::invalid_argument, "an output is null", {}};
   }
+  if (options.polled) {
+    if (!options.outputs.empty()) {
+      return Error{Status::invalid_argument, "outputs are given; a logger that is polled has none", {}};
+    }
+    auto used = options;
+    const auto lines = std::make_shared<PollOutput>();
+    used.outputs = {lines};
+    auto core = std::make_shared<Core>(used);
+    core->polled = lines;
+    return std::unique_ptr<Logger>(new Logger(std::move(core)));
+  }
   auto core = std::make_shared<Core>(options);
   try {
     core->thread = start_thread("gf-log", [core] { core->run(); });
@@ -709,12 +1031,30 @@ Result<std::unique_ptr<Logger>> Logger::open(const LoggerOptions& options) {
   return std::unique_ptr<Logger>(new Logger(std::move(core)));
 }
 
+bool Logger::poll(const std::function<bool(const PollOutput::Line&)>& take) {
+  auto& core = *core_;
+  if (!core.polled || core.is_child()) return false;
+  const std::lock_guard lock(core.poll_mutex);
+  // So many that a poll takes microseconds, whatever waits in the rings.
+  constexpr std::size_t batch = 64;
+  for (int turn = 0; turn < 256; ++turn) {
+    if (core.polled->poll(take)) return true;
+    const auto records = core.drain(batch);
+    core.tell_losses();
+    core.tell_repeats(false);
+    if (records == 0) break;
+  }
+  return core.polled->poll(take);
+}
+
 Result<void> Logger::flush(std::int64_t timeout_us) {
   auto& core = *core_;
   if (timeout_us < 0) {
     return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
   }
   if (core.closed || core.is_child()) return Error{Status::wrong_state, "the logger is closed", {}};
+  if (is_own_thread()) return Error{Status::wrong_state, "the logger cannot be flushed by one of its outputs", {}};
+  if (core.polled) return success();
   const auto wanted = core.flush_wanted.fetch_add(1, std::memory_order_seq_cst) + 1;
   core.wake();
   const auto end_us = steady_us() + std::min<std::int64_t>(timeout_us, 3'600'000'000'000);
@@ -736,6 +1076,7 @@ Result<void> Logger::close(std::int64_t timeout_us) {
   if (timeout_us < 0) {
     return Error{Status::invalid_argument, fmt::format("timeout_us is {}; it must be at least 0", timeout_us), {}};
   }
+  if (is_own_thread()) return Error{Status::wrong_state, "the logger cannot be closed by one of its outputs", {}};
   core.closed.store(true, std::memory_order_seq_cst);
   const std::lock_guard lock(core.close_mutex);
   if (!core.thread.joinable()) return success();
@@ -761,20 +1102,25 @@ Logger::~Logger() { (void)close(100'000); }
 
 LoggerStatistics Logger::statistics() const {
   LoggerStatistics out;
-  {
-    const std::lock_guard lock(core_->rings_mutex);
-    for (const auto& ring : core_->rings) {
-      out.written += ring->written.load(relaxed);
-      for (std::size_t level = 0; level < ring->dropped.size(); ++level) {
-        out.dropped[level] += ring->dropped[level].load(relaxed);
-      }
+  const auto count = core_->ring_count.load(std::memory_order_acquire);
+  for (std::uint32_t index = 0; index < count; ++index) {
+    const auto* const ring = core_->slots[index].there.load(std::memory_order_acquire);
+    if (ring == nullptr) continue;
+    out.written += ring->written.load(relaxed);
+    for (std::size_t level = 0; level < ring->dropped.size(); ++level) {
+      out.dropped[level] += ring->dropped[level].load(relaxed);
     }
+  }
+  for (std::size_t level = 0; level < core_->no_memory.size(); ++level) {
+    out.dropped[level] += core_->no_memory[level].load(relaxed);
   }
   out.shown = core_->shown.load(relaxed);
   out.left_out = core_->left_out.load(relaxed);
   out.output_failures = core_->output_failures.load(relaxed);
   out.masked = core_->masked.load(relaxed);
   out.wake_ups = core_->wake_ups.load(relaxed);
+  out.format_errors = core_->format_errors.load(relaxed);
+  out.recursive = core_->recursive.load(relaxed);
   return out;
 }
 

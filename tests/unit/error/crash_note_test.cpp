@@ -64,10 +64,12 @@ TEST_CASE("more jobs than are remembered do no harm, and a descriptor that is cl
 TEST_CASE("notes are whole while lines are kept and jobs come and go") {
   CrashNote note;
   std::atomic<bool> over{false};
-  std::thread lines([&] {
+  const auto keep_lines = [&] {
     for (int index = 0; !over; ++index)
       note.keep("begin " + std::string(static_cast<std::size_t>(index % 200), 'a') + " end\n");
-  });
+  };
+  std::thread lines(keep_lines);
+  std::thread more_lines(keep_lines);
   std::thread jobs([&] {
     for (std::uint64_t index = 1; !over; ++index) {
       note.job_begun({index, index});
@@ -88,6 +90,7 @@ TEST_CASE("notes are whole while lines are kept and jobs come and go") {
   }
   over = true;
   lines.join();
+  more_lines.join();
   jobs.join();
 }
 

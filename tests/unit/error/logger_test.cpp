@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -39,6 +40,7 @@ struct Line {
   std::uint64_t repeated = 0;
   std::uint64_t dropped = 0;
   std::uint32_t thread = 0;
+  std::int64_t unix_us = 0;
 };
 
 /// Keeps everything; blocks, throws or refuses on demand.
@@ -50,9 +52,14 @@ class Catcher final : public LogOutput {
     changed.notify_all();
     changed.wait(lock, [&] { return !blocked; });
     if (throws) throw std::runtime_error("the output throws");
-    Line line{
-        record.level, std::string(record.module), std::string(record.message), {}, record.repeated, record.dropped,
-        record.thread};
+    Line line{record.level,
+              std::string(record.module),
+              std::string(record.message),
+              {},
+              record.repeated,
+              record.dropped,
+              record.thread,
+              record.unix_us};
     append_text(line.text, record);
     lines.push_back(std::move(line));
     changed.notify_all();
@@ -312,12 +319,20 @@ TEST_CASE("an output that throws is counted, and the others get their lines") {
   CHECK(f.logger->statistics().output_failures == 5);
 }
 
-TEST_CASE("an output that logs by itself does not run in circles for ever") {
+TEST_CASE("an output that logs by itself, flushes or closes is not heard, and that is counted") {
   struct Talker final : LogOutput {
     std::atomic<Logger*> logger{nullptr};
     std::atomic<int> calls{0};
+    std::atomic<int> refused{0};
     Result<void> write(const LogRecord&) override {
-      if (++calls < 100) logger.load()->write(LogLevel::info, "talker", "I was called");
+      ++calls;
+      auto& to = *logger.load();
+      to.write(LogLevel::info, "talker", "I was called");
+      to.log(LogLevel::error, "talker", "{} times", calls.load());
+      const auto flushed = to.flush(second_us);
+      const auto closed = to.close(second_us);
+      if (!flushed && flushed.error().status == Status::wrong_state) ++refused;
+      if (!closed && closed.error().status == Status::wrong_state) ++refused;
       return gf::success();
     }
   };
@@ -326,9 +341,215 @@ TEST_CASE("an output that logs by itself does not run in circles for ever") {
   options.outputs.push_back(talker);
   Fixture f(options);
   talker->logger = f.logger.get();
-  f.logger->write(LogLevel::info, "m", "x");
+  for (int index = 0; index < 10; ++index) f.logger->write(LogLevel::info, "m", "x");
+  REQUIRE(f.logger->flush(10 * second_us).has_value());
   REQUIRE(f.logger->close(10 * second_us).has_value());
-  CHECK(talker->calls >= 1);
+  CHECK(talker->calls == 10);
+  CHECK(talker->refused == 20);
+  CHECK(f.catcher->all().size() == 10);
+  CHECK(f.logger->statistics().recursive == 20);
+}
+
+TEST_CASE("golden: arguments are kept as they are and rendered behind, as fmt renders them") {
+  Fixture f;
+  std::string text = "copied";
+  const char* const pointer = "pointer";
+  f.logger->log(LogLevel::info, "m", "no arguments, {{}}");
+  f.logger->log(LogLevel::info, "m", "{} {} {} {} {}", -5, std::uint64_t{18446744073709551615u}, 0.5, true, text);
+  text = "GONE!!";
+  f.logger->log(LogLevel::warning, "m", "{:>6}|{:06.2f}|{:#x}|{}", pointer, 3.14159, 255u, std::string_view("view"));
+  f.logger->log(LogLevel::info, "m", "{0}{1}{2}{3}{4}{5}{6}{7}{8}{9}{10}{11}{12}{13}{14}{15}", 1, "a", 2, "b", 3, "c",
+                4, "d", 5, "e", 6, "f", 7, "g", 8, "h");
+  f.logger->log(LogLevel::info, "m", "password={}", "geheim");
+  f.logger->log(LogLevel::info, "m", "{}", std::string(10'000, 'y'));
+  f.logger->log(LogLevel::info, "m", "{:>20000}", 1);
+  REQUIRE(f.logger->flush(10 * second_us).has_value());
+  const auto lines = f.catcher->all();
+  REQUIRE(lines.size() == 7);
+  CHECK(lines[0].message == "no arguments, {}");
+  CHECK(lines[1].message == "-5 18446744073709551615 0.5 true copied");
+  CHECK(lines[2].message == "pointer|003.14|0xff|view");
+  CHECK(lines[2].level == LogLevel::warning);
+  CHECK(lines[3].message == "1a2b3c4d5e6f7g8h");
+  CHECK(lines[4].message == "password=***");
+  CHECK(lines[5].message == std::string(512, 'y'));  // As long as a field's text.
+  CHECK(lines[6].message.ends_with("... (3616 bytes more)"));
+  CHECK(f.logger->statistics().format_errors == 0);
+}
+
+TEST_CASE("a format that comes at run time and does not fit is counted, and shown as it came") {
+  using gf::error::LogArgument;
+  using gf::error::detail::argument_of;
+  Fixture f;
+  const std::string_view word = "word";
+  const std::vector<LogArgument> given = {argument_of(7), argument_of(word)};
+  struct Row {
+    std::string format;
+    std::string shown;
+    bool fits;
+  };
+  const std::vector<Row> rows = {
+      {"{} {}", "7 word", true},
+      {"{1}", "word", true},
+      {"{:4}|", "   7|", true},
+      {"{{{}}}", "{7}", true},
+      {"", "", true},
+      {"{:.9999}", "{:.9999} [7] [word]", false},  // No precision for whole numbers.
+      {"{} {} {}", "{} {} {} [7] [word]", false},
+      {"{:s}", "{:s} [7] [word]", false},
+      {"{", "{ [7] [word]", false},
+      {"}", "} [7] [word]", false},
+      {"{:10000}", "{:10000} [7] [word]", false},
+      {"{:99999999999999999999}", "{:99999999999999999999} [7] [word]", false},
+      {"{:{}}", "{:{}} [7] [word]", false},
+      {"{0:{0}}", "{0:{0}} [7] [word]", false},
+      {"{name}", "{name} [7] [word]", false},
+  };
+  for (const auto& row : rows) f.logger->write_format(LogLevel::info, "m", row.format, given);
+  const std::string endless(20'000, '{');
+  f.logger->write_format(LogLevel::info, "m", endless, given);
+  REQUIRE(f.logger->flush(10 * second_us).has_value());
+  const auto lines = f.catcher->all();
+  REQUIRE(lines.size() == rows.size() + 1);
+  std::uint64_t errors = 1;
+  for (std::size_t index = 0; index < rows.size(); ++index) {
+    CAPTURE(rows[index].format);
+    CHECK(lines[index].message == rows[index].shown);
+    errors += rows[index].fits ? 0 : 1;
+  }
+  CHECK(lines.back().message.starts_with("{{{{"));
+  CHECK(f.logger->statistics().format_errors == errors);
+}
+
+TEST_CASE("random formats and arguments: every line comes, whatever they are") {
+  using gf::error::LogArgument;
+  const auto seed = std::random_device{}();
+  CAPTURE(seed);
+  std::mt19937 random(seed);
+  Fixture f;
+  constexpr std::string_view letters = "{}{}:0123.<>^#+-xXeEdscL ab\n\x1b\xff";
+  constexpr int count = 5000;
+  std::string text;
+  for (int round = 0; round < count; ++round) {
+    std::string format;
+    for (auto size = random() % 24; size > 0; --size) format += letters[random() % letters.size()];
+    text.assign(random() % 600, static_cast<char>('a' + round % 26));
+    std::vector<LogArgument> given(random() % 18);
+    for (auto& argument : given) {
+      argument.kind = static_cast<gf::error::ValueKind>(random() % 5);
+      argument.value = argument.kind == gf::error::ValueKind::text ? text.size() : random();
+      argument.text = text.data();
+    }
+    f.logger->write_format(LogLevel::info, "m", format, given);
+    if (round % 100 == 99) REQUIRE(f.logger->flush(20 * second_us).has_value());
+  }
+  REQUIRE(f.logger->close(20 * second_us).has_value());
+  const auto lines = f.catcher->all();
+  CHECK(lines.size() == count);
+  for (const auto& line : lines) REQUIRE(std::count(line.text.begin(), line.text.end(), '\n') == 1);
+}
+
+TEST_CASE("lines of a format are limited as one, whatever their arguments") {
+  auto options = Fixture::plain();
+  options.repeats_per_s = 5;
+  Fixture f(options);
+  const std::array<const char*, 3> words = {"alpha", "beta gamma", "d"};
+  for (int index = 0; index < 300; ++index) {
+    f.logger->log(LogLevel::info, "m", "model {} is loaded", words[static_cast<std::size_t>(index) % 3]);
+    f.logger->log(LogLevel::info, "m", "{}", std::string(static_cast<std::size_t>(index % 3) + 1, 'x') + " alone");
+  }
+  REQUIRE(f.logger->close(10 * second_us).has_value());
+  std::uint64_t stands_for = 0;
+  std::size_t shown = 0;
+  for (const auto& line : f.catcher->all()) {
+    if (!line.message.starts_with("model ")) continue;
+    ++shown;
+    stands_for += line.repeated > 0 ? line.repeated : 1;
+  }
+  CHECK(stands_for == 300);
+  CHECK(shown < 60);
+}
+
+TEST_CASE("times are the clock's, though lines carry the processor's counter") {
+  Fixture f;
+  const auto unix_now = [] {
+    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  };
+  std::vector<std::int64_t> before;
+  std::vector<std::int64_t> after;
+  for (int round = 0; round < 50; ++round) {
+    before.push_back(unix_now());
+    f.logger->log(LogLevel::info, "m", "round {}", round);
+    after.push_back(unix_now());
+    if (round % 5 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(7));
+  }
+  REQUIRE(f.logger->close(10 * second_us).has_value());
+  const auto lines = f.catcher->all();
+  REQUIRE(lines.size() == 50);
+  // The counter's rate is known the better the longer it was watched; here for milliseconds.
+  for (std::size_t round = 0; round < 50; ++round) {
+    CHECK(lines[round].unix_us >= before[round] - 2000);
+    CHECK(lines[round].unix_us <= after[round] + 2000);
+    if (round > 0) CHECK(lines[round].unix_us >= lines[round - 1].unix_us);
+  }
+  struct Stopped final : gf::Clock {
+    std::int64_t now_us() const noexcept override { return 1; }
+    std::int64_t unix_us() const noexcept override { return 1'234'567; }
+  };
+  static const Stopped stopped;
+  auto options = Fixture::plain();
+  options.clock = &stopped;
+  Fixture given(options);
+  given.logger->log(LogLevel::info, "m", "x");
+  REQUIRE(given.logger->close(10 * second_us).has_value());
+  CHECK(given.catcher->all().at(0).unix_us == 1'234'567);
+}
+
+TEST_CASE("a logger that is polled has no thread: lines wait in their rings, and are there at once") {
+  LoggerOptions options = Fixture::plain();
+  options.polled = true;
+  options.full_wait_us = 0;
+  const auto logger = Logger::open(options).value();
+  const auto take_all = [&] {
+    std::vector<std::string> messages;
+    while (logger->poll([&](const gf::error::PollOutput::Line& line) {
+      messages.push_back(line.message);
+      return true;
+    })) {
+    }
+    return messages;
+  };
+  CHECK(take_all().empty());
+  logger->log(LogLevel::info, "m", "one {}", 1);
+  std::thread([&] { logger->write(LogLevel::info, "m", "two"); }).join();
+  CHECK(take_all() == std::vector<std::string>{"one 1", "two"});
+  CHECK(logger->flush(0).has_value());
+  CHECK(logger->statistics().wake_ups == 0);
+  logger->write(LogLevel::info, "m", "last");
+  CHECK(logger->close(0).has_value());
+  logger->write(LogLevel::info, "m", "too late");
+  CHECK(take_all() == std::vector<std::string>{"last"});
+  options.outputs.push_back(std::make_shared<Catcher>());
+  CHECK(Logger::open(options).error().message.starts_with("outputs are given"));
+}
+
+TEST_CASE("in a crash note a polled logger's lines are masked, and there before anybody polls") {
+  LoggerOptions options = Fixture::plain();
+  options.polled = true;
+  options.crash_note = std::make_shared<gf::error::CrashNote>();
+  const auto logger = Logger::open(options).value();
+  logger->write(LogLevel::error, "m", "redis://u:geheim@h went away");
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  CHECK(options.crash_note->write(ends[1]));
+  close(ends[1]);
+  char buffer[4096];
+  const auto got = read(ends[0], buffer, sizeof buffer);
+  close(ends[0]);
+  REQUIRE(got > 0);
+  const std::string note(buffer, static_cast<std::size_t>(got));
+  CHECK(note.find("redis://u:***@h went away") != std::string::npos);
 }
 
 TEST_CASE("a million equal lines among others are under a hundred, and none is uncounted") {
