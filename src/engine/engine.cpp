@@ -120,12 +120,13 @@ std::unique_ptr<error::ErrorHandler> make_handler(const Clock& clock) {
 
 }  // namespace
 
-Engine::State::State(EngineOptions checked_options)
+Engine::State::State(EngineOptions checked_options, std::unique_ptr<EngineLog> opened_log)
     : options(std::move(checked_options)),
       clock(*options.clock),
       ledger(*options.ledger),
       opened_us(clock.now_us()),
-      log(options.log_level, clock),
+      log_owner(std::move(opened_log)),
+      log(*log_owner),
       handler(make_handler(clock)),
       errors(error::ErrorAggregator::create({}, std::max<std::int64_t>(clock.unix_us(), 0)).value()),
       folders(options.model_folders, options.allow_model_paths),
@@ -187,63 +188,29 @@ void Engine::State::run_event_callback() {
   }
 }
 
-void Engine::State::run_log_callback() {
-  {
-    const std::lock_guard lock(mutex);
-    log_thread = std::this_thread::get_id();
-  }
-  for (;;) {
-    const auto seen = log.signal();
-    const bool last = log_writers == 0;  // Read before the ring: what they wrote is then in it.
-    bool more = true;
-    while (more) {
-      {
-        const std::lock_guard lock(mutex);
-        if (muted) return;
-      }
-      LogLine line;
-      more = log.poll([&](const LogLine& next) {
-        line = next;
-        return true;
-      });
-      if (!more) break;
-      try {
-        options.log_callback(line);
-      } catch (...) {  // NOLINT(bugprone-empty-catch): whom should a log tell?
-      }
-    }
-    if (last) return;
-    log.wait(seen);
-  }
-}
-
 Engine::Engine(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Result<std::shared_ptr<Engine>> Engine::open(EngineOptions options) {
   GF_TRY(auto used, checked(std::move(options)));
-  auto state = std::make_shared<State>(std::move(used));
+  GF_TRY(auto log, EngineLog::open(used));
+  auto state = std::make_shared<State>(std::move(used), std::move(log));
   std::shared_ptr<Engine> engine(new Engine(state));
 
   // Counts a thread before it runs, and back when it could not be started.
-  const auto start = [&](const char* name, bool is_producer, bool writes_log, auto body) {
+  const auto start = [&](const char* name, bool is_producer, auto body) {
     engine->threads_.reserve(engine->threads_.size() + 1);
     {
       const std::lock_guard lock(state->mutex);
       ++state->threads;
       if (is_producer) ++state->producers;
     }
-    if (writes_log) ++state->log_writers;
-    const auto ended = [is_producer, writes_log](State& of) {
-      if (writes_log && --of.log_writers == 0) of.log.wake();
-      of.leave(is_producer);
-    };
     try {
-      engine->threads_.push_back(start_thread(name, [state, body, ended] {
+      engine->threads_.push_back(start_thread(name, [state, body, is_producer] {
         body(*state);
-        ended(*state);
+        state->leave(is_producer);
       }));
     } catch (...) {
-      ended(*state);
+      state->leave(is_producer);
       throw;
     }
   };
@@ -252,16 +219,13 @@ Result<std::shared_ptr<Engine>> Engine::open(EngineOptions options) {
   auto missing = state->options.executor_count;
   state->executors = missing;
   try {
-    start("gf-desk", true, true, [](State& of) { of.run_desk(); });
+    start("gf-desk", true, [](State& of) { of.run_desk(); });
     for (std::uint32_t index = 0; missing != 0; ++index) {
-      start("gf-executor", false, true, [index](State& of) { of.run_executor(index); });
+      start("gf-executor", false, [index](State& of) { of.run_executor(index); });
       --missing;
     }
-    start("gf-intake", true, true, [](State& of) { of.run_intake(); });
-    if (state->options.event_callback) start("gf-events", false, true, [](State& of) { of.run_event_callback(); });
-    if (state->options.log_callback && state->options.log_level != LogLevel::off) {
-      start("gf-log", false, false, [](State& of) { of.run_log_callback(); });
-    }
+    start("gf-intake", true, [](State& of) { of.run_intake(); });
+    if (state->options.event_callback) start("gf-events", false, [](State& of) { of.run_event_callback(); });
   } catch (...) {
     // ~Engine ends those that run; what they wait for and nobody else would do is done here.
     state->queue->close();
@@ -301,7 +265,7 @@ Result<void> Engine::close(std::int64_t timeout_us) {
   {
     const std::lock_guard lock(state.mutex);
     const auto self = std::this_thread::get_id();
-    if (self == state.event_thread || self == state.log_thread) {
+    if (self == state.event_thread || state.log.is_own_thread()) {
       return Error{Status::wrong_state, "the engine cannot be closed from inside one of its callbacks", {}};
     }
     if (!begin_close()) return closed();
@@ -314,7 +278,11 @@ Result<void> Engine::close(std::int64_t timeout_us) {
     state.muted = true;
     state.events_changed.notify_all();
   }
-  state.log.wake();
+  // What the threads wrote last is handed on, where there is time left; no log callback begins after that either.
+  const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - std::chrono::steady_clock::now());
+  if (!ended) state.log.mute();
+  const bool told = state.log.close(ended ? std::max<std::int64_t>(left.count(), 0) : 0).has_value();
+  state.log.mute();
   for (auto& thread : threads_) {
     if (ended) {
       thread.join();
@@ -323,7 +291,7 @@ Result<void> Engine::close(std::int64_t timeout_us) {
     }
   }
   threads_.clear();
-  if (!ended) {
+  if (!ended || !told) {
     return Error{
         Status::timed_out,
         fmt::format("threads of the engine are still ending after {} us; they end behind this call", timeout_us),
@@ -360,7 +328,8 @@ Engine::~Engine() {
     state_->muted = true;
     state_->events_changed.notify_all();
   }
-  state_->log.wake();
+  state_->log.mute();
+  (void)state_->log.close(0);
   for (auto& thread : threads_) thread.detach();
 }
 
@@ -380,10 +349,9 @@ Result<std::optional<Event>> Engine::wait_event(std::int64_t timeout_us) {
   return polled ? state.take_event() : std::nullopt;
 }
 
-bool Engine::poll_log(const std::function<bool(const LogLine&)>& take) {
-  if (state_->options.log_callback) return false;
-  return state_->log.poll(take);
-}
+bool Engine::poll_log(const std::function<bool(const LogLine&)>& take) { return state_->log.poll(take); }
+
+error::ErrorHandler& Engine::handler() noexcept { return *state_->handler; }
 
 Result<JobId> Engine::take_in(JobKind kind, pipeline::Request request, const Queueing& queueing) {
   auto& state = *state_;

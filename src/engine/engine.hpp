@@ -6,6 +6,8 @@
 #include "base/ids.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
+#include "error/crash_note.hpp"
+#include "error/handler.hpp"
 #include "pipeline/image.hpp"
 #include "pipeline/ledger.hpp"
 #include "pipeline/request.hpp"
@@ -99,7 +101,8 @@ struct WaitAnswer {
 struct LogLine {
   LogLevel level = LogLevel::off;
   std::int64_t unix_us = 0;
-  std::uint64_t dropped = 0;  ///< Lines lost before this one.
+  std::uint64_t dropped = 0;   ///< Lines lost before this one.
+  std::uint64_t repeated = 0;  ///< Above 0: it stands for so many lines like it.
   std::string module;
   std::string message;
 };
@@ -120,6 +123,8 @@ struct EngineOptions {
   /// Called on a thread of the engine, one call at a time, under no lock. What it throws is swallowed and logged.
   std::function<void(const Event&)> event_callback;
   std::function<void(const LogLine&)> log_callback;
+  /// Hears of the log's last lines, of the jobs that run and of the memory held; may be null. Shared as the ledger.
+  std::shared_ptr<error::CrashNote> crash_note;
   /// Shared with the engine's threads, which may outlive close(). nullptr: pipeline::process_ledger().
   std::shared_ptr<pipeline::Ledger> ledger;
   const Clock* clock = nullptr;  ///< nullptr: system_clock(). Must outlive the engine's threads.
@@ -164,6 +169,9 @@ class Engine {
   bool poll_log(const std::function<bool(const LogLine&)>& take);
 
   std::string statistics_json() const;
+
+  /// What is tried before a job's error goes on to the host. Strategies run on executors. Lives as long as the engine.
+  error::ErrorHandler& handler() noexcept;
 
   /// Errors: those of pipeline::check_model_reference; queue_full; shutting_down.
   Result<JobId> load_ahead(std::optional<std::string_view> model, std::uint64_t host_tag);

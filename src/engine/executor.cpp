@@ -315,6 +315,13 @@ void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t execu
   StageTimes times;
   times.queue_us = clock.now_us() - job->submitted_us;
   std::shared_ptr<RunRecord> record;
+  auto* const crash_note = options.crash_note.get();
+  const auto note_memory = [&] {
+    if (crash_note == nullptr) return;
+    const auto account = ledger.account(0);
+    crash_note->set_memory(account.total, account.limit);
+  };
+  if (crash_note != nullptr) crash_note->job_begun(job->id);
   auto outcome = outcome_of(*job, [&]() -> Result<void> {
     if (job->cancel != CancelWish::none) return was_cancelled();  // It waited long enough to be no longer wanted.
     record = std::make_shared<RunRecord>();
@@ -326,6 +333,7 @@ void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t execu
     });
     Run::Desk desk;
     desk.progress = [&](Stage stage, std::uint32_t step, std::uint32_t total, std::uint32_t image) {
+      note_memory();
       post(job, [&](Mail& mail) {
         mail.has_progress = true;
         mail.progress_is_later = !mail.images.empty();
@@ -355,6 +363,8 @@ void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t execu
     record->ledger_peak_bytes = ledger.account(0).peak;
     record->peak_resident_bytes = peak_resident_bytes();
   }
+  note_memory();
+  if (crash_note != nullptr) crash_note->job_ended(job->id);
   post(job, [&](Mail& mail) {
     mail.times = times;
     mail.record = std::move(record);

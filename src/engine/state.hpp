@@ -2,8 +2,8 @@
 #pragma once
 
 #include "engine/engine.hpp"
+#include "engine/engine_log.hpp"
 #include "engine/job.hpp"
-#include "engine/log_ring.hpp"
 #include "engine/model_slot.hpp"
 #include "error/aggregator.hpp"
 #include "error/handler.hpp"
@@ -44,14 +44,15 @@ struct JobCounts {
 /// preempted must not hold up a frame. What it has to tell goes to the desk thread as mail. Every thread waits without
 /// a timeout, so that an idle engine does nothing.
 struct Engine::State {
-  explicit State(EngineOptions checked_options);
+  State(EngineOptions checked_options, std::unique_ptr<EngineLog> opened_log);
   ~State();
 
   const EngineOptions options;
   const Clock& clock;
   pipeline::Ledger& ledger;
   const std::int64_t opened_us;
-  LogRing log;                                         // Before all that may write to it while it is destroyed.
+  const std::unique_ptr<EngineLog> log_owner;  // Before all that may write to it while it is destroyed.
+  EngineLog& log;
   const std::unique_ptr<error::ErrorHandler> handler;  // What is tried before a job's error goes on to the host.
   // Fed by desk and intake, not by executors: its lock is one that host calls take.
   const std::unique_ptr<error::ErrorAggregator> errors;
@@ -84,8 +85,6 @@ struct Engine::State {
   std::uint32_t producers = 0;  // Threads that may still make events: intake and desk.
   std::uint32_t threads = 0;    // Threads that have not ended.
   std::thread::id event_thread;
-  std::thread::id log_thread;
-  std::atomic<std::uint32_t> log_writers{0};  // Threads other than the log's own that have not ended.
 
   // ---- Between intake and executors.
   const std::unique_ptr<queue::MemoryQueue> queue;
@@ -107,7 +106,6 @@ struct Engine::State {
   void run_executor(std::uint32_t index);
   void run_desk();
   void run_event_callback();
-  void run_log_callback();
 
   // Intake's work. None of them throws.
   void judge(const std::shared_ptr<Job>& job) noexcept;
