@@ -4,6 +4,7 @@
 #include "buffers.hpp"
 #include "engine_options.hpp"
 #include "firewall.hpp"
+#include "log_poll.hpp"
 #include "objects.hpp"
 #include "queue_options.hpp"
 #include "structs.hpp"
@@ -12,7 +13,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <optional>
 #include <string>
@@ -38,9 +38,7 @@ namespace {
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
 static_assert(sizeof(gf_engine_options) == 160);
 static_assert(sizeof(gf_event) == 72);
-static_assert(sizeof(gf_log_record) == 24);
 constexpr std::size_t first_event_bytes = 72;
-constexpr std::size_t first_record_bytes = 24;
 
 static_assert(same(EventType::accepted, GF_EVENT_ACCEPTED) && same(EventType::rejected, GF_EVENT_REJECTED) &&
               same(EventType::started, GF_EVENT_STARTED) && same(EventType::progress, GF_EVENT_PROGRESS) &&
@@ -67,38 +65,6 @@ gf_event public_event(const Event& event) {
   out.at_us = event.at_us;
   return out;
 }
-
-gf_log_record public_record(const LogLine& line) {
-  gf_log_record out = GF_LOG_RECORD_INIT;
-  out.level = static_cast<std::uint32_t>(line.level);
-  out.unix_us = line.unix_us;
-  out.dropped = line.dropped;
-  return out;
-}
-
-/// What gf_engine_poll_log passes through the engine's poll_log. Small enough for std::function's own storage, by
-/// reference.
-struct LogRequest {
-  gf_log_record* out_record;
-  char* buffer;
-  std::uint64_t* size;
-  std::uint64_t room;
-
-  /// Whether the line was taken.
-  bool operator()(const LogLine& line) const {
-    const std::uint64_t needed = line.module.size() + 1 + line.message.size() + 1;
-    *size = needed;
-    write_out(out_record, public_record(line));
-    if (buffer == nullptr || room < needed) return false;
-    char* to = buffer;
-    std::memcpy(to, line.module.data(), line.module.size());
-    to += line.module.size();
-    *to++ = '\t';
-    std::memcpy(to, line.message.data(), line.message.size());
-    to[line.message.size()] = '\0';
-    return true;
-  }
-};
 
 }  // namespace
 
@@ -137,7 +103,7 @@ Result<engine::EngineOptions> read_engine_options(const gf_engine_options* given
   }
   if (read.log_callback != nullptr) {
     options.log_callback = [call = read.log_callback, user_data = read.log_user_data](const LogLine& line) {
-      const auto out = public_record(line);
+      const auto out = public_record(line.level, line.unix_us, line.dropped, line.repeated);
       call(user_data, &out, line.module.c_str(), line.message.c_str());
     };
   }
@@ -149,7 +115,8 @@ Result<engine::EngineOptions> read_engine_options(const gf_engine_options* given
   options.submit_rates.per_user = limits_of(read.user_submit_rate);
   GF_TRYV(read_classes(read.user_class_names, read.user_class_rates, read.user_class_count, "options->user_class",
                        options.submit_rates));
-  if (read.reserved != 0) return unknown_value("options->reserved", read.reserved, 0, 0);
+  GF_TRY(const auto note, truth(read.keep_crash_note, "options->keep_crash_note"));
+  if (note) options.crash_note = shared_crash_note();
   return options;
 }
 
@@ -210,15 +177,12 @@ gf_status gf_engine_wait_event(gf_engine* engine, int64_t timeout_us, gf_event* 
 gf_status gf_engine_poll_log(gf_engine* engine, gf_log_record* out_record, char* buffer, uint64_t* size) {
   return firewall([&]() -> Result<void> {
     GF_TRY(const auto found, find(engines(), engine, "engine"));
-    GF_TRYV(check_out(out_record, first_record_bytes, "out_record"));
-    GF_TRYV(check_size(size));
-    const LogRequest request{out_record, buffer, size, *size};
-    if (!found->poll_log(std::cref(request))) return Error{Status::would_block, "there is no log line now", {}};
-    if (buffer != nullptr && request.room < *size) {
-      return Error{
-          Status::buffer_too_small, fmt::format("the buffer holds {} bytes; {} are needed", request.room, *size), {}};
-    }
-    return gf::success();
+    return poll_line(out_record, buffer, size, [&](const auto& take) {
+      return found->poll_log([&take](const LogLine& line) {
+        return take(public_record(line.level, line.unix_us, line.dropped, line.repeated), true, line.module,
+                    line.message);
+      });
+    });
   });
 }
 

@@ -25,7 +25,8 @@ class RateLimiter;
 }
 namespace gf::error {
 class CircuitBreaker;
-}
+class CrashNote;
+}  // namespace gf::error
 
 namespace gf::capi {
 
@@ -42,7 +43,9 @@ struct SharedConfig {
   std::vector<const char*> model_folders;  // Into config.
 };
 
-struct HostedQueue;  // queue.cpp, as the next.
+struct HostedLogger;      // logger.cpp.
+struct HostedAggregator;  // aggregator.cpp.
+struct HostedQueue;       // queue.cpp, as the next.
 struct SharedJobs;
 
 using EngineTable = HandleTable<gf_engine, engine::Engine>;
@@ -52,6 +55,8 @@ using MigratorTable = HandleTable<gf_migrator, migrate::Worker>;
 using QueueTable = HandleTable<gf_queue, HostedQueue>;
 using QueueJobsTable = HandleTable<gf_queue_jobs, const SharedJobs>;
 using RateLimiterTable = HandleTable<gf_rate_limiter, queue::RateLimiter>;
+using LoggerTable = HandleTable<gf_logger, HostedLogger>;
+using AggregatorTable = HandleTable<gf_aggregator, HostedAggregator>;
 using BreakerTable = HandleTable<gf_breaker, error::CircuitBreaker>;
 
 /// Never destroyed: a host's thread may call in while the process ends.
@@ -62,6 +67,8 @@ MigratorTable& migrators();
 QueueTable& queues();
 QueueJobsTable& queue_jobs();
 RateLimiterTable& rate_limiters();
+LoggerTable& loggers();
+AggregatorTable& aggregators();
 BreakerTable& breakers();
 
 /// Whether a room's enumerator has the public one's number, `shift` apart: for assertions.
@@ -71,6 +78,9 @@ constexpr bool same(Inner inner, std::uint32_t public_value, std::uint32_t shift
 }
 
 inline Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
+
+/// The process's, shared with whoever keeps it (logger.cpp).
+std::shared_ptr<error::CrashNote> shared_crash_note();
 
 /// The error for a handle that is none. `what` is the parameter's name.
 inline Error no_handle(const void* handle, std::string_view what) {

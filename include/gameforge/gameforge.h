@@ -247,11 +247,13 @@ typedef struct gf_log_record {
   uint32_t struct_size; /**< Set by the caller: GF_LOG_RECORD_INIT. */
   uint32_t level;       /**< gf_log_level. */
   int64_t unix_us;      /**< When it was written: microseconds since the Unix epoch. */
-  uint64_t dropped;     /**< Lines lost before this one, because nobody had polled. */
+  uint64_t
+      dropped; /**< Above 0: this line tells that so many were lost for want of room, or were not polled in time. */
+  uint64_t repeated; /**< Above 0: this line stands for so many like it that were left out. */
 } gf_log_record;
 
 #define GF_LOG_RECORD_INIT \
-  { sizeof(gf_log_record), 0, 0, 0 }
+  { sizeof(gf_log_record), 0, 0, 0, 0 }
 
 /**
  * Receives the log lines of one engine, one call at a time, on a thread of the engine. May call anything but
@@ -359,7 +361,7 @@ typedef struct gf_engine_options {
   const char* const* user_class_names; /**< Classes of users with a rate of their own; see gf_request.user_class. */
   const gf_rate* user_class_rates;
   uint32_t user_class_count; /**< Entries of the two. */
-  uint32_t reserved;         /**< 0. */
+  uint32_t keep_crash_note;  /**< 1: running jobs, memory and the last log lines are kept for gf_crash_note_write. */
 } gf_engine_options;
 
 /* Every field in the order above; positional, because C++ before C++20 has no other form. */
@@ -421,7 +423,11 @@ GF_API gf_status gf_engine_poll(gf_engine* engine, gf_event* out_event);
 GF_API gf_status gf_engine_wait_event(gf_engine* engine, int64_t timeout_us, gf_event* out_event);
 
 /**
- * Takes the next log line: module, a tab, message.
+ * Takes the next log line: module, a tab, message. A line is there as soon as the call that wrote it has returned;
+ * lines of threads at work are in order by their times as far as they have come. No line makes its writer wait: each
+ * thread has room for 128 KiB of lines that nobody has polled, then new ones are lost, which a line tells. Of lines
+ * that differ in numbers alone 200 a second are shown; the rest is told in one. Passwords and tokens are masked, and
+ * what would end or forge a line is escaped.
  *
  * out_record: struct_size set by the caller.
  * buffer:     receives the text; with NULL, *size receives the need of the next line, which stays.
@@ -2588,6 +2594,470 @@ GF_API gf_status gf_rate_limiter_take(gf_rate_limiter* limiter, const gf_rate_qu
  * Blocks: never.
  */
 GF_API gf_status gf_rate_limiter_close(gf_rate_limiter* limiter);
+
+/* ---- Logger ----------------------------------------------------------------------------------------------------- */
+
+/**
+ * Structured logging, usable without an engine:
+ *
+ *     gf_logger_options options = GF_LOGGER_OPTIONS_INIT;
+ *     options.file_path = "logs/game.log";
+ *     gf_logger* logger = NULL;
+ *     if (gf_logger_open(&options, &logger) == GF_OK) {
+ *       gf_logger_log(logger, GF_LOG_INFO, "game", "the level is loaded");
+ *       gf_logger_close(logger, 1000000);
+ *     }
+ *
+ * A call copies its line into a ring of the thread and returns; a thread of the logger makes the text, masks passwords
+ * and tokens, tells lines that repeat in one, and hands them to what was asked for: a ring to poll, a callback, a
+ * descriptor, a file that rotates. While nothing is logged it sleeps. Lines that are lost for want of room are counted
+ * and told. One line is one line: what would end or forge it is escaped.
+ */
+typedef struct gf_logger gf_logger;
+
+/** How a line looks. */
+typedef enum gf_log_format {
+  GF_LOG_FORMAT_PLAIN = 0, /**< The message and what belongs to it, "message key=value"; level and time are apart. For
+                              descriptor and file it stands for GF_LOG_FORMAT_TEXT. */
+  GF_LOG_FORMAT_TEXT = 1,  /**< "2026-11-25T03:04:05.123456Z error module [thread] message key=value". */
+  GF_LOG_FORMAT_JSON = 2   /**< One object: time, level, module, thread, message, job, trace_id, span_id, fields. */
+} gf_log_format;
+
+/** How a logger works. Start from GF_LOGGER_OPTIONS_INIT and set what differs. */
+typedef struct gf_logger_options {
+  uint32_t struct_size;       /**< GF_LOGGER_OPTIONS_INIT sets it. */
+  uint32_t level;             /**< gf_log_level that is let through. Default GF_LOG_INFO. */
+  uint32_t ring_bytes;        /**< Of each thread; a power of two, 64 KiB to 16 MiB. Default 256 KiB. */
+  uint32_t ring_limit;        /**< Threads with a ring of their own; further ones share one. To 1024. Default 15. */
+  int64_t full_wait_us;       /**< A call waits so long for room in a full ring before its line is lost; at most 1 s.
+                                 Default 10 ms; GF_NEVER: it does not. */
+  uint32_t wait_level;        /**< gf_log_level: lines of a lesser level never wait. Default GF_LOG_DEBUG, all may. */
+  uint32_t repeats_per_s;     /**< Lines of one kind (level, module, text but for its numbers) that are shown in a
+                                 second; the rest is told in one. Default 50; UINT32_MAX: all are shown. */
+  uint32_t poll_lines;        /**< Lines kept for gf_logger_poll, to 65536; the oldest go first. Default 0: none. */
+  uint32_t poll_format;       /**< gf_log_format. */
+  gf_log_callback callback;   /**< Called on the logger's thread, one call at a time; or NULL. May call anything but
+                                 gf_logger_flush and gf_logger_close; what it logs to this logger is not taken. */
+  void* user_data;            /**< Passed to callback. */
+  uint32_t callback_format;   /**< gf_log_format of the message. */
+  uint32_t descriptor;        /**< An open descriptor to write to, such as 2; it stays the host's. Default 0: none. */
+  uint32_t descriptor_format; /**< gf_log_format; default GF_LOG_FORMAT_TEXT. */
+  uint32_t file_format;       /**< The same. */
+  const char* file_path;    /**< "logs/game.log"; older files are game.1.log and so on. Folders are made. NULL: none. */
+  uint64_t file_max_bytes;  /**< The file is begun anew before it grows past this; at least 1024. Default 16 MiB. */
+  uint32_t file_kept_files; /**< Older files that are kept, to 999. Default 5; UINT32_MAX: none. */
+  uint32_t keep_crash_note; /**< 1: the last lines are kept for gf_crash_note_write. Default 0. */
+} gf_logger_options;
+
+#define GF_LOGGER_OPTIONS_INIT \
+  { sizeof(gf_logger_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** What a value is. */
+typedef enum gf_log_value_kind {
+  GF_LOG_VALUE_TEXT = 0,    /**< text; at most 512 bytes are kept. */
+  GF_LOG_VALUE_INTEGER = 1, /**< integer. */
+  GF_LOG_VALUE_NATURAL = 2, /**< The bits of integer, without a sign. */
+  GF_LOG_VALUE_REAL = 3,    /**< real. */
+  GF_LOG_VALUE_TRUTH = 4    /**< integer: 0 or 1. */
+} gf_log_value_kind;
+
+/** A value of a line. */
+typedef struct gf_log_value {
+  uint32_t kind;     /**< gf_log_value_kind. */
+  uint32_t reserved; /**< 0. */
+  const char* text;
+  int64_t integer;
+  double real;
+} gf_log_value;
+
+/** A value with a name. Text behind a name such as "password", "token" or "api_key" is masked. */
+typedef struct gf_log_field {
+  const char* key;
+  gf_log_value value;
+} gf_log_field;
+
+/** A line with all that may belong to one. What it points to is copied. */
+typedef struct gf_log_line {
+  uint32_t struct_size; /**< GF_LOG_LINE_INIT sets it. */
+  uint32_t level;       /**< gf_log_level, not GF_LOG_OFF. */
+  const char* module;   /**< Who says it, such as "game"; at most 64 bytes are kept. */
+  const char*
+      message; /**< At most 16384 bytes are kept, and the line says how many went. With arguments it is a format:
+                  "{} of {:>4}" as Python and C++'s std::format have it, with widths of at most four digits; it
+                  is filled in behind the caller. One that does not fit is counted and shown as it came. */
+  const gf_log_value* arguments;
+  const gf_log_field* fields;
+  uint32_t argument_count; /**< To 16. */
+  uint32_t field_count;    /**< To 16. */
+  const gf_job_id* job;    /**< NULL: none. */
+  const char* traceparent; /**< As W3C Trace Context has it, "00-<32 hex digits>-<16 hex digits>-01"; NULL: none. */
+} gf_log_line;
+
+#define GF_LOG_LINE_INIT \
+  { sizeof(gf_log_line), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** What became of the lines so far. */
+typedef struct gf_logger_statistics {
+  uint32_t struct_size;   /**< Set by the caller: GF_LOGGER_STATISTICS_INIT. */
+  uint32_t reserved;      /**< 0. */
+  uint64_t written;       /**< Taken into a ring. */
+  uint64_t shown;         /**< Handed on, those about losses and repeats included. */
+  uint64_t dropped_error; /**< Lost for want of room or memory, by level. */
+  uint64_t dropped_warning;
+  uint64_t dropped_info;
+  uint64_t dropped_debug;
+  uint64_t left_out;        /**< Told in one, because they repeat. */
+  uint64_t output_failures; /**< Writes that a callback threw at, or a descriptor or file refused. */
+  uint64_t masked;          /**< Lines in which a secret was masked. */
+  uint64_t format_errors;   /**< Lines whose format did not fit its arguments. */
+  uint64_t recursive;       /**< Lines that a callback wrote to the logger that was calling it. */
+  uint64_t wake_ups;        /**< Of the logger's thread. */
+} gf_logger_statistics;
+
+#define GF_LOGGER_STATISTICS_INIT \
+  { sizeof(gf_logger_statistics), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Opens a logger and starts its thread.
+ *
+ * options: NULL for the defaults, which show lines nowhere; what it points to is copied, but for the descriptor.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT names the option; GF_ERR_UNSUPPORTED; GF_ERR_OUT_OF_HOST_MEMORY; GF_ERR_IO when the
+ * thread could not be started; those of opening the file.
+ * Ownership: the logger is the caller's, to gf_logger_close.
+ * Threads: any.
+ * Blocks: for the opening of a file.
+ */
+GF_API gf_status gf_logger_open(const gf_logger_options* options, gf_logger** out_logger);
+
+/**
+ * Sets what is let through from now on.
+ *
+ * level: gf_log_level; GF_LOG_OFF lets nothing through.
+ *
+ * Errors: GF_ERR_UNSUPPORTED; GF_ERR_INVALID_HANDLE.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_logger_set_level(gf_logger* logger, uint32_t level);
+
+/**
+ * Logs a text. A level that is not let through is not an error; nor is a line that is lost, which the log tells and
+ * gf_logger_read_statistics counts. An error is with the outputs within 10 ms.
+ *
+ * level: gf_log_level, not GF_LOG_OFF.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT; GF_ERR_UNSUPPORTED (a level that is none).
+ * Ownership: the texts are copied.
+ * Threads: any.
+ * Blocks: while its ring is full, at most full_wait_us.
+ */
+GF_API gf_status gf_logger_log(gf_logger* logger, uint32_t level, const char* module, const char* message);
+
+/**
+ * Logs a line with what belongs to it.
+ *
+ * Errors: as gf_logger_log; GF_ERR_UNSUPPORTED also for a kind of value that is none.
+ * Ownership: all is copied.
+ * Threads: any.
+ * Blocks: while its ring is full, at most full_wait_us.
+ */
+GF_API gf_status gf_logger_write(gf_logger* logger, const gf_log_line* line);
+
+/**
+ * Takes the next line of the ring to poll: in the plain format module, a tab, message; in the others the whole line.
+ *
+ * out_record: struct_size set by the caller.
+ * buffer:     receives the text; with NULL, *size receives the need of the next line, which stays.
+ *
+ * Errors: GF_ERR_WOULD_BLOCK when there is none, or poll_lines was 0; GF_ERR_BUFFER_TOO_SMALL, and the line stays;
+ * GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any; lines are handed out once.
+ * Blocks: never.
+ */
+GF_API gf_status gf_logger_poll(gf_logger* logger, gf_log_record* out_record, char* buffer, uint64_t* size);
+
+/**
+ * Returns when every line that this thread has logged is with the outputs, and in the file.
+ *
+ * timeout_us: at most so long; negative is refused.
+ *
+ * Errors: GF_ERR_TIMED_OUT; GF_ERR_WRONG_STATE from inside the callback, and in a fork's child; GF_ERR_INVALID_HANDLE;
+ * GF_ERR_INVALID_ARGUMENT.
+ * Ownership: nothing passes.
+ * Threads: any but the callback's.
+ * Blocks: until its timeout.
+ */
+GF_API gf_status gf_logger_flush(gf_logger* logger, int64_t timeout_us);
+
+/**
+ * Says what became of the lines so far.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: out_statistics is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_logger_read_statistics(gf_logger* logger, gf_logger_statistics* out_statistics);
+
+/**
+ * Takes no more lines, hands on those that were logged, and ends the logger's thread. No callback begins once it has
+ * returned.
+ *
+ * logger:     may be NULL.
+ * timeout_us: at most so long; negative is refused.
+ *
+ * Errors: GF_ERR_TIMED_OUT when the callback, the descriptor or the file took longer: the rest is lost, and the thread
+ * ends behind the call (the handle is gone all the same); GF_ERR_WRONG_STATE from inside the callback, and the logger
+ * stays open; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the handle is gone.
+ * Threads: any but the callback's, also while others log.
+ * Blocks: until its timeout.
+ */
+GF_API gf_status gf_logger_close(gf_logger* logger, int64_t timeout_us);
+
+/* ---- Crash note ------------------------------------------------------------------------------------------------- */
+
+/**
+ * Writes to a descriptor what was going on: memory held, running jobs, and the last 64 lines of the log, of the engines
+ * and loggers that were opened with keep_crash_note. For the host's own crash handler; the library installs none. Text,
+ * about 16 KiB at most. Async-signal-safe, so it leaves the thread's last error and errno as they are.
+ *
+ * Errors: GF_ERR_IO when the descriptor did not take all of it.
+ * Ownership: nothing passes.
+ * Threads: any, also in a signal handler.
+ * Blocks: as long as write(2) does.
+ */
+GF_API gf_status gf_crash_note_write(int32_t descriptor);
+
+/**
+ * Keeps a line of the host's own for the crash note: its first 240 bytes, with passwords and tokens masked.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT; GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the text is copied.
+ * Threads: any, but not in a signal handler.
+ * Blocks: never.
+ */
+GF_API gf_status gf_crash_note_keep(const char* line);
+
+/* ---- Error aggregator ------------------------------------------------------------------------------------------- */
+
+/**
+ * Tells which of ten thousand errors matter: errors of one kind are one group, by status, place and codes, or by a
+ * text's template, never by the numbers in it; groups that come far more often than before raise an alert. In fixed
+ * memory, usable without an engine:
+ *
+ *     gf_error_report report = GF_ERROR_REPORT_INIT;
+ *     report.status = GF_ERR_NETWORK;
+ *     report.place = "matchmaking";
+ *     report.message = "no answer from 10.0.0.7";
+ *     gf_aggregator_record(aggregator, &report);
+ *
+ * Its memory is about 1.6 KiB a group. When there are too many groups, the one seen least recently goes, counted.
+ */
+typedef struct gf_aggregator gf_aggregator;
+
+/** How an aggregator works. */
+typedef struct gf_aggregator_options {
+  uint32_t struct_size;    /**< GF_AGGREGATOR_OPTIONS_INIT sets it. */
+  uint32_t group_limit;    /**< To 65535. Default 4096. */
+  uint32_t template_limit; /**< Of them, groups of texts without a status. Default 1000, or group_limit if less. */
+  uint32_t alert_limit;    /**< Alerts kept to be polled; the oldest go first, counted. Default 256. */
+  uint32_t alert_from;     /**< gf_severity: groups below raise no alert. Default GF_SEVERITY_WARNING. */
+  uint32_t reserved;       /**< 0. */
+  int64_t cooldown_us;     /**< A group alarms again only so long after it was resolved. Default 5 min. */
+  int64_t still_every_us;  /**< How often an alert that stands is told again; at least 1 s. Default 1 h. */
+} gf_aggregator_options;
+
+#define GF_AGGREGATOR_OPTIONS_INIT \
+  { sizeof(gf_aggregator_options), 0, 0, 0, 0, 0, 0, 0 }
+
+/** Whose number foreign_number is. */
+typedef enum gf_foreign_code {
+  GF_FOREIGN_NONE = 0,
+  GF_FOREIGN_SYSTEM = 1, /**< errno. */
+  GF_FOREIGN_SQLSTATE = 2,
+  GF_FOREIGN_SQLITE = 3,
+  GF_FOREIGN_CUDA = 4,
+  GF_FOREIGN_HTTP = 5,
+  GF_FOREIGN_REDIS = 6
+} gf_foreign_code;
+
+/** One error. Texts may be NULL. */
+typedef struct gf_error_report {
+  uint32_t struct_size; /**< GF_ERROR_REPORT_INIT sets it. */
+  uint32_t status;      /**< gf_status; GF_OK: it has none, and is grouped by its module and its text's template. */
+  const char* message;  /**< What people see of it; with a status no part of what tells groups apart. */
+  const char* place;    /**< Where it arose, such as a function's name: tells groups apart. */
+  const char* module;   /**< Whose text it is, where there is no status. */
+  const char* model;    /**< What it belongs to, as the next two, so that it is seen when a group belongs to one. */
+  const char* user;
+  const char* device;
+  const uint32_t* causes;  /**< Statuses behind it, from near to far; they tell groups apart. */
+  uint32_t cause_count;    /**< To 16. */
+  uint32_t severity;       /**< gf_severity. Default: the status's, or GF_SEVERITY_ERROR. */
+  uint32_t foreign_domain; /**< gf_foreign_code: a code of somebody else's, which tells groups apart. */
+  uint32_t reserved;       /**< 0. */
+  int64_t foreign_number;
+  int64_t unix_us; /**< When; 0: now. Times that step back count as the latest. */
+} gf_error_report;
+
+#define GF_ERROR_REPORT_INIT \
+  { sizeof(gf_error_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Makes an aggregator.
+ *
+ * options: NULL for the defaults.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT names the option; GF_ERR_UNSUPPORTED; GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the aggregator is the caller's, to gf_aggregator_close.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_aggregator_open(const gf_aggregator_options* options, gf_aggregator** out_aggregator);
+
+/**
+ * Counts an error. Where there is no memory for its group it is counted as lost, which is not an error of this call.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT; GF_ERR_UNSUPPORTED (a status, severity or code that is none); GF_ERR_INVALID_HANDLE.
+ * Ownership: all is copied.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_aggregator_record(gf_aggregator* aggregator, const gf_error_report* report);
+
+/**
+ * From now on groups are new or old by this version of the host.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT; GF_ERR_INVALID_HANDLE; GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the text is copied.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_aggregator_set_version(gf_aggregator* aggregator, const char* version);
+
+/**
+ * Gives the groups with most errors, most first, as a JSON array of {"fingerprint", "title", "sample", "status",
+ * "severity", "first_us", "last_us", "in_window", "total", "by_severity", "first_version", "alarming"}.
+ *
+ * window_us: looks back so far; up to a day.
+ * count:     at most so many groups; 1 to 1000.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_aggregator_top_json(gf_aggregator* aggregator, int64_t window_us, uint32_t count, char* buffer,
+                                        uint64_t* size);
+
+/**
+ * Takes the next alert as one JSON object: {"what": "opened", "still" or "resolved", "at_us", "kind": "fast" or "slow",
+ * "window_us", "count", "baseline_per_s", "opened_us", "gave_up", "group": as in gf_aggregator_top_json}. One spike is
+ * one "opened" and one "resolved". Poll about once a second, since alerts end by time.
+ *
+ * buffer: receives the text; with NULL, *size receives the need of the next alert, which stays.
+ *
+ * Errors: GF_ERR_WOULD_BLOCK when there is none; GF_ERR_BUFFER_TOO_SMALL, and the alert stays; GF_ERR_INVALID_HANDLE;
+ * GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any; alerts are handed out once.
+ * Blocks: never.
+ */
+GF_API gf_status gf_aggregator_poll_alert_json(gf_aggregator* aggregator, char* buffer, uint64_t* size);
+
+/**
+ * Gives the counts (errors, groups, what was evicted or lost, memory) and patterns (groups that come together, that
+ * belong to one model, user or device, that are new in this version) as one JSON object.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_aggregator_report_json(gf_aggregator* aggregator, char* buffer, uint64_t* size);
+
+/**
+ * Ends an aggregator.
+ *
+ * aggregator: may be NULL.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE.
+ * Ownership: the handle is gone.
+ * Threads: any; calls that other threads are in end by themselves.
+ * Blocks: never.
+ */
+GF_API gf_status gf_aggregator_close(gf_aggregator* aggregator);
+
+/* ---- Recovery strategies ---------------------------------------------------------------------------------------- */
+
+/** What is done about a failure inside an engine. */
+typedef enum gf_recovery {
+  GF_RECOVERY_PASS = 0,  /**< Not this strategy's business: the next one is asked, the library's own last. */
+  GF_RECOVERY_RETRY = 1, /**< The same again, after the wait that is asked for. */
+  GF_RECOVERY_ABORT = 2  /**< The job fails, and nobody else is asked. */
+} gf_recovery;
+
+/** One failure of a part of a job. */
+typedef struct gf_failure {
+  uint32_t struct_size; /**< sizeof(gf_failure) in the library's header. */
+  uint32_t status;      /**< gf_status. */
+  uint32_t failures;    /**< Of this part so far, this one included. */
+  uint32_t reserved;
+  const char* operation; /**< "load", "encode" or "image"; static. */
+  const char* message;   /**< Valid during the call. */
+} gf_failure;
+
+#define GF_FAILURE_INIT \
+  { sizeof(gf_failure), 0, 0, 0, 0, 0 }
+
+/**
+ * Decides about a failure, on an executor's thread; several calls may run at a time. May do what mends it, such as
+ * freeing memory, and may call anything but gf_engine_close. *wait_us is 0; with GF_RECOVERY_RETRY it may be set to the
+ * shortest wait. An answer that is none, and a C++ exception, count as GF_RECOVERY_PASS.
+ *
+ * Returns: gf_recovery.
+ */
+typedef uint32_t (*gf_recovery_callback)(void* user_data, const gf_failure* failure, int64_t* wait_us);
+
+/** A strategy of the host's. Those for a status are asked before those for a category, and those before the ones for
+ * everything; of equals the last that was added first. */
+typedef struct gf_recovery_strategy {
+  uint32_t struct_size;          /**< GF_RECOVERY_STRATEGY_INIT sets it. */
+  uint32_t status;               /**< gf_status that it is for; GF_OK: by category, or everything. */
+  const char* name;              /**< Also the name of its counts in gf_engine_statistics_json. */
+  const char* category;          /**< Such as "network": docs/errors.md has the list. NULL: any. */
+  gf_recovery_callback callback; /**< Not NULL. */
+  void* user_data;               /**< Passed to callback. */
+} gf_recovery_strategy;
+
+#define GF_RECOVERY_STRATEGY_INIT \
+  { sizeof(gf_recovery_strategy), 0, 0, 0, 0, 0 }
+
+/**
+ * Adds a strategy to an engine.
+ *
+ * Errors: GF_ERR_ALREADY_EXISTS when the name is taken; GF_ERR_INVALID_ARGUMENT; GF_ERR_UNSUPPORTED (a status or
+ * category that is none); GF_ERR_INVALID_HANDLE; GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the texts are copied; user_data must stay until no call can begin any more.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_engine_add_strategy(gf_engine* engine, const gf_recovery_strategy* strategy);
+
+/**
+ * Takes a strategy away. No call of it begins once this has returned; one that has begun may still run. The same holds
+ * for all strategies once gf_engine_close has returned.
+ *
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_engine_remove_strategy(gf_engine* engine, const char* name);
 
 /* ---- Circuit breaker -------------------------------------------------------------------------------------------- */
 

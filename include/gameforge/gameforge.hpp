@@ -319,6 +319,8 @@ struct Options {
   /** As many names as rates. */
   std::vector<const char*> user_class_names;
   std::vector<gf_rate> user_class_rates;
+  /** For gf_crash_note_write in the host's own crash handler. */
+  bool keep_crash_note = false;
   /** How long the destructor of an engine waits for its threads. */
   std::chrono::microseconds close_timeout = std::chrono::seconds(10);
 
@@ -345,6 +347,7 @@ struct Options {
     options.user_class_names = user_class_names.data();
     options.user_class_rates = user_class_rates.data();
     options.user_class_count = static_cast<std::uint32_t>(user_class_names.size());
+    options.keep_crash_note = keep_crash_note ? 1 : 0;
     return options;
   }
 };
@@ -518,13 +521,17 @@ class Engine {
     detail::check(gf_engine_open(&c, &handle_));
   }
   Engine(Engine&& other) noexcept
-      : handle_(other.handle_), close_timeout_(other.close_timeout_), callbacks_(std::move(other.callbacks_)) {
+      : handle_(other.handle_),
+        close_timeout_(other.close_timeout_),
+        callbacks_(std::move(other.callbacks_)),
+        strategies_(std::move(other.strategies_)) {
     other.handle_ = nullptr;
   }
   Engine& operator=(Engine&& other) noexcept {
     std::swap(handle_, other.handle_);
     std::swap(close_timeout_, other.close_timeout_);
     std::swap(callbacks_, other.callbacks_);
+    std::swap(strategies_, other.strategies_);
     return *this;
   }
   Engine(const Engine&) = delete;
@@ -655,7 +662,36 @@ class Engine {
   }
   void release_model(const std::string& model) { detail::check(gf_model_release(handle_, model.c_str())); }
 
+  /** Decides about a failure, on a thread of the engine; may set how long to wait. What it throws counts as passing. */
+  using Strategy = std::function<gf_recovery(const gf_failure&, std::chrono::microseconds& wait)>;
+  /** For a status, or GF_OK and a category such as "network", or everything. */
+  void add_strategy(const std::string& name, Strategy decide, gf_status status = GF_OK, const Text& category = Text()) {
+    strategies_.emplace_back(new Strategy(std::move(decide)));
+    gf_recovery_strategy c = GF_RECOVERY_STRATEGY_INIT;
+    c.name = name.c_str();
+    c.status = static_cast<std::uint32_t>(status);
+    c.category = category.c_str();
+    c.callback = &Engine::decide;
+    c.user_data = strategies_.back().get();
+    const gf_status added = gf_engine_add_strategy(handle_, &c);
+    if (added != GF_OK) strategies_.pop_back();
+    detail::check(added);
+  }
+  /** It may still be running: the function itself stays as long as the engine. */
+  void remove_strategy(const std::string& name) { detail::check(gf_engine_remove_strategy(handle_, name.c_str())); }
+
  private:
+  static std::uint32_t decide(void* self, const gf_failure* failure, std::int64_t* wait_us) {
+    try {
+      std::chrono::microseconds wait(0);
+      const gf_recovery answer = (*static_cast<Strategy*>(self))(*failure, wait);
+      *wait_us = wait.count();
+      return answer;
+    } catch (...) {
+      return GF_RECOVERY_PASS;
+    }
+  }
+
   struct Callbacks {
     std::function<void(const gf_event&)> on_event;
     std::function<void(const gf_log_record&, const char*, const char*)> on_log;
@@ -686,7 +722,10 @@ class Engine {
     if (status == GF_ERR_WRONG_STATE || status == GF_ERR_INVALID_ARGUMENT) return status;  // Still open.
     handle_ = nullptr;
     // A callback may still be running on a thread that has not ended in time: what it uses is left to it.
-    if (status == GF_ERR_TIMED_OUT) static_cast<void>(callbacks_.release());
+    if (status == GF_ERR_TIMED_OUT) {
+      static_cast<void>(callbacks_.release());
+      for (auto& strategy : strategies_) static_cast<void>(strategy.release());
+    }
     return status;
   }
 
@@ -704,6 +743,7 @@ class Engine {
   gf_engine* handle_ = nullptr;
   std::chrono::microseconds close_timeout_;
   std::unique_ptr<Callbacks> callbacks_;
+  std::vector<std::unique_ptr<Strategy>> strategies_;
 };
 
 /** What generation needs and what is missing, as gf_doctor_json gives it. */
@@ -1412,6 +1452,223 @@ class RateLimiter {
   }
 
   gf_rate_limiter* handle_ = nullptr;
+};
+
+/** A value of a log line: text, number or truth. */
+class LogValue {
+ public:
+  LogValue(const char* text) : LogValue(std::string(text)) {}
+  LogValue(std::string text) : text_(std::move(text)) { value_.kind = GF_LOG_VALUE_TEXT; }
+  LogValue(bool truth) {
+    value_.kind = GF_LOG_VALUE_TRUTH;
+    value_.integer = truth ? 1 : 0;
+  }
+  LogValue(double number) {
+    value_.kind = GF_LOG_VALUE_REAL;
+    value_.real = number;
+  }
+  LogValue(int number) : LogValue(static_cast<long long>(number)) {}
+  LogValue(long number) : LogValue(static_cast<long long>(number)) {}
+  LogValue(long long number) {
+    value_.kind = GF_LOG_VALUE_INTEGER;
+    value_.integer = number;
+  }
+  LogValue(unsigned number) : LogValue(static_cast<unsigned long long>(number)) {}
+  LogValue(unsigned long number) : LogValue(static_cast<unsigned long long>(number)) {}
+  LogValue(unsigned long long number) {
+    value_.kind = GF_LOG_VALUE_NATURAL;
+    value_.integer = static_cast<std::int64_t>(number);
+  }
+
+  /** Its text lives as long as this. */
+  gf_log_value c() const {
+    gf_log_value out = value_;
+    if (out.kind == GF_LOG_VALUE_TEXT) out.text = text_.c_str();
+    return out;
+  }
+
+ private:
+  gf_log_value value_ = {GF_LOG_VALUE_TEXT, 0, nullptr, 0, 0};
+  std::string text_;
+};
+
+/** How a logger works: what is 0 or missing is the default, as in gf_logger_options. */
+struct LoggerOptions {
+  gf_logger_options more =
+      GF_LOGGER_OPTIONS_INIT; /**< What is not named here; callback and file_path are not looked at. */
+  gf_log_level level = GF_LOG_INFO;
+  /** Set: lines come here (record, module, message), on the logger's thread. What it throws ends there. */
+  std::function<void(const gf_log_record&, const char*, const char*)> on_line;
+  Text file_path;
+  /** How long the destructor waits for the lines to be handed on. */
+  std::chrono::microseconds close_timeout = std::chrono::seconds(1);
+};
+
+/** Structured logging. Move only; closed by its destructor. */
+class Logger {
+ public:
+  using Fields = std::vector<std::pair<std::string, LogValue>>;
+
+  explicit Logger(const LoggerOptions& options = LoggerOptions()) : close_timeout_(options.close_timeout) {
+    gf_logger_options c = options.more;
+    c.level = static_cast<std::uint32_t>(options.level);
+    c.file_path = options.file_path.c_str();
+    c.callback = nullptr;
+    if (options.on_line) {
+      on_line_.reset(new OnLine(options.on_line));
+      c.callback = &Logger::line;
+      c.user_data = on_line_.get();
+    }
+    detail::check(gf_logger_open(&c, &handle_));
+  }
+  Logger(Logger&& other) noexcept
+      : handle_(other.handle_), close_timeout_(other.close_timeout_), on_line_(std::move(other.on_line_)) {
+    other.handle_ = nullptr;
+  }
+  Logger& operator=(Logger&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    std::swap(close_timeout_, other.close_timeout_);
+    std::swap(on_line_, other.on_line_);
+    return *this;
+  }
+  Logger(const Logger&) = delete;
+  Logger& operator=(const Logger&) = delete;
+  ~Logger() { end(detail::microseconds(close_timeout_)); }
+
+  gf_logger* handle() const noexcept { return handle_; }
+  void set_level(gf_log_level level) { detail::check(gf_logger_set_level(handle_, static_cast<std::uint32_t>(level))); }
+  void log(gf_log_level level, const std::string& module, const std::string& message) {
+    detail::check(gf_logger_log(handle_, static_cast<std::uint32_t>(level), module.c_str(), message.c_str()));
+  }
+  /** With arguments the message is a format such as "{} of {}", filled in on the logger's thread. */
+  void log(gf_log_level level, const std::string& module, const std::string& message,
+           const std::vector<LogValue>& arguments, const Fields& fields = Fields(), const Text& traceparent = Text()) {
+    std::vector<gf_log_value> values;
+    for (const LogValue& argument : arguments) values.push_back(argument.c());
+    std::vector<gf_log_field> named;
+    for (const auto& field : fields) {
+      const gf_log_field one = {field.first.c_str(), field.second.c()};
+      named.push_back(one);
+    }
+    gf_log_line line = GF_LOG_LINE_INIT;
+    line.level = static_cast<std::uint32_t>(level);
+    line.module = module.c_str();
+    line.message = message.c_str();
+    line.arguments = values.data();
+    line.argument_count = static_cast<std::uint32_t>(values.size());
+    line.fields = named.data();
+    line.field_count = static_cast<std::uint32_t>(named.size());
+    line.traceparent = traceparent.c_str();
+    detail::check(gf_logger_write(handle_, &line));
+  }
+  /** Takes the next line of the ring to poll. False: there is none now. */
+  bool poll(gf_log_record& record, std::string& line) {
+    std::uint64_t size = 0;
+    gf_log_record empty = GF_LOG_RECORD_INIT;
+    record = empty;
+    gf_status status = gf_logger_poll(handle_, &record, nullptr, &size);
+    while (status == GF_OK || status == GF_ERR_BUFFER_TOO_SMALL) {
+      line.resize(static_cast<std::size_t>(size));
+      status = gf_logger_poll(handle_, &record, &line[0], &size);
+      if (status != GF_OK) continue;  // Another thread took the line that was asked for.
+      line.resize(static_cast<std::size_t>(size) - 1);
+      return true;
+    }
+    if (status != GF_ERR_WOULD_BLOCK) detail::check(status);
+    return false;
+  }
+  /** False: the time was over first. */
+  bool flush(std::chrono::microseconds timeout) {
+    const gf_status status = gf_logger_flush(handle_, detail::microseconds(timeout));
+    if (status == GF_ERR_TIMED_OUT) return false;
+    detail::check(status);
+    return true;
+  }
+  gf_logger_statistics statistics() const {
+    gf_logger_statistics out = GF_LOGGER_STATISTICS_INIT;
+    detail::check(gf_logger_read_statistics(handle_, &out));
+    return out;
+  }
+  /** False: not all was handed on in time. The logger is closed all the same. */
+  bool close(std::chrono::microseconds timeout) {
+    const gf_status status = end(detail::microseconds(timeout));
+    if (status == GF_ERR_TIMED_OUT) return false;
+    detail::check(status);
+    return true;
+  }
+
+ private:
+  using OnLine = std::function<void(const gf_log_record&, const char*, const char*)>;
+
+  static void line(void* self, const gf_log_record* record, const char* module, const char* message) {
+    try {
+      (*static_cast<OnLine*>(self))(*record, module, message);
+    } catch (...) {
+    }
+  }
+  gf_status end(std::int64_t timeout_us) noexcept {
+    if (handle_ == nullptr) return GF_OK;
+    const gf_status status = gf_logger_close(handle_, timeout_us);
+    if (status == GF_ERR_WRONG_STATE || status == GF_ERR_INVALID_ARGUMENT) return status;  // Still open.
+    handle_ = nullptr;
+    // The function may still be running: what it uses is left to it.
+    if (status == GF_ERR_TIMED_OUT) static_cast<void>(on_line_.release());
+    return status;
+  }
+
+  gf_logger* handle_ = nullptr;
+  std::chrono::microseconds close_timeout_;
+  std::unique_ptr<OnLine> on_line_;
+};
+
+/** Which of ten thousand errors matter. Move only; ended by its destructor. */
+class ErrorAggregator {
+ public:
+  ErrorAggregator() { detail::check(gf_aggregator_open(nullptr, &handle_)); }
+  explicit ErrorAggregator(const gf_aggregator_options& options) {
+    detail::check(gf_aggregator_open(&options, &handle_));
+  }
+  ErrorAggregator(ErrorAggregator&& other) noexcept : handle_(other.handle_) { other.handle_ = nullptr; }
+  ErrorAggregator& operator=(ErrorAggregator&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ErrorAggregator(const ErrorAggregator&) = delete;
+  ErrorAggregator& operator=(const ErrorAggregator&) = delete;
+  ~ErrorAggregator() { gf_aggregator_close(handle_); }
+
+  gf_aggregator* handle() const noexcept { return handle_; }
+  void record(const gf_error_report& report) { detail::check(gf_aggregator_record(handle_, &report)); }
+  void set_version(const std::string& version) { detail::check(gf_aggregator_set_version(handle_, version.c_str())); }
+  std::string top_json(std::chrono::microseconds window, std::uint32_t count) const {
+    gf_aggregator* const aggregator = handle_;
+    const std::int64_t window_us = detail::microseconds(window);
+    return detail::text([=](char* buffer, std::uint64_t* size) {
+      return gf_aggregator_top_json(aggregator, window_us, count, buffer, size);
+    });
+  }
+  std::string report_json() const {
+    gf_aggregator* const aggregator = handle_;
+    return detail::text(
+        [=](char* buffer, std::uint64_t* size) { return gf_aggregator_report_json(aggregator, buffer, size); });
+  }
+  /** Takes the next alert. False: there is none now. */
+  bool poll_alert_json(std::string& alert) {
+    std::uint64_t size = 0;
+    gf_status status = gf_aggregator_poll_alert_json(handle_, nullptr, &size);
+    while (status == GF_OK || status == GF_ERR_BUFFER_TOO_SMALL) {
+      alert.resize(static_cast<std::size_t>(size));
+      status = gf_aggregator_poll_alert_json(handle_, &alert[0], &size);
+      if (status != GF_OK) continue;  // Another thread took the one that was asked for.
+      alert.resize(static_cast<std::size_t>(size) - 1);
+      return true;
+    }
+    if (status != GF_ERR_WOULD_BLOCK) detail::check(status);
+    return false;
+  }
+
+ private:
+  gf_aggregator* handle_ = nullptr;
 };
 
 }  // namespace gameforge

@@ -156,6 +156,12 @@ void Engine::State::raise_cancel(const std::shared_ptr<Job>& job, CancelWish wis
   intake_changed.notify_one();
 }
 
+void Engine::State::mute() {
+  muted = true;
+  for (const auto& [name, over] : strategies) over->store(true);
+  events_changed.notify_all();
+}
+
 void Engine::State::leave(bool is_producer) {
   {
     const std::lock_guard lock(mutex);
@@ -275,8 +281,7 @@ Result<void> Engine::close(std::int64_t timeout_us) {
     std::unique_lock lock(state.mutex);
     ended = state.threads_changed.wait_until(lock, deadline, [&] { return state.threads == 0; });
     // From here on the host may free what its callbacks use.
-    state.muted = true;
-    state.events_changed.notify_all();
+    state.mute();
   }
   // What the threads wrote last is handed on, where there is time left; no log callback begins after that either.
   const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - std::chrono::steady_clock::now());
@@ -325,8 +330,7 @@ Engine::~Engine() {
   {
     const std::lock_guard lock(state_->mutex);
     begin_close();
-    state_->muted = true;
-    state_->events_changed.notify_all();
+    state_->mute();
   }
   state_->log.mute();
   (void)state_->log.close(0);
@@ -351,7 +355,39 @@ Result<std::optional<Event>> Engine::wait_event(std::int64_t timeout_us) {
 
 bool Engine::poll_log(const std::function<bool(const LogLine&)>& take) { return state_->log.poll(take); }
 
-error::ErrorHandler& Engine::handler() noexcept { return *state_->handler; }
+Result<void> Engine::add_strategy(error::RecoveryStrategy strategy) {
+  auto over = std::make_shared<std::atomic<bool>>(false);
+  auto name = strategy.name;
+  if (strategy.recover) {
+    strategy.recover = [over, recover = std::move(strategy.recover)](const Error& error,
+                                                                     const error::Failure& failure) {
+      return over->load() ? error::RecoveryStep{} : recover(error, failure);
+    };
+  }
+  const std::lock_guard lock(state_->mutex);
+  if (state_->closing) return closed();
+  GF_TRYV(state_->handler->add(std::move(strategy)));
+  try {
+    state_->strategies.emplace(name, std::move(over));
+  } catch (...) {
+    state_->handler->remove(name);
+    throw;
+  }
+  return success();
+}
+
+Result<void> Engine::remove_strategy(std::string_view name) {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->closing) return closed();
+  const auto found = state_->strategies.find(name);
+  if (found == state_->strategies.end()) {
+    return Error{Status::not_found, fmt::format("there is no strategy {} of the host's", shown(name)), {}};
+  }
+  found->second->store(true);
+  state_->handler->remove(name);
+  state_->strategies.erase(found);
+  return success();
+}
 
 Result<JobId> Engine::take_in(JobKind kind, pipeline::Request request, const Queueing& queueing) {
   auto& state = *state_;

@@ -170,8 +170,11 @@ class Engine {
 
   std::string statistics_json() const;
 
-  /// What is tried before a job's error goes on to the host. Strategies run on executors. Lives as long as the engine.
-  error::ErrorHandler& handler() noexcept;
+  /// Adds to what is tried before a job's error goes on to the host. It runs on executors.
+  /// Errors: those of error::ErrorHandler::add; invalid_handle.
+  Result<void> add_strategy(error::RecoveryStrategy strategy);
+  /// No run of it begins once this has returned. Errors: not_found; invalid_handle.
+  Result<void> remove_strategy(std::string_view name);
 
   /// Errors: those of pipeline::check_model_reference; queue_full; shutting_down.
   Result<JobId> load_ahead(std::optional<std::string_view> model, std::uint64_t host_tag);

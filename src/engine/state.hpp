@@ -15,6 +15,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -80,6 +81,7 @@ struct Engine::State {
   std::map<std::string, std::shared_ptr<ModelSlot>> models;  // By path.
   std::shared_ptr<pipeline::Backend> backend_seen;           // For statistics; executors have their own way to it.
   JobCounts counts;
+  std::map<std::string, std::shared_ptr<std::atomic<bool>>, std::less<>> strategies;  // The host's; true: no more runs.
   bool closing = false;
   bool muted = false;           // No callback begins any more.
   std::uint32_t producers = 0;  // Threads that may still make events: intake and desk.
@@ -139,6 +141,8 @@ struct Engine::State {
   /// Takes the job out of the table, with the events that only matter while it is there.
   void forget(Job& job);
 
+  /// From here on no callback or strategy of the host's begins.
+  void mute();
   void raise_cancel(const std::shared_ptr<Job>& job, CancelWish wish);
   Result<std::shared_ptr<Job>> find(const JobId& id) const;
   /// A thread has ended.

@@ -40,8 +40,7 @@ class ShortText {
 };
 
 /// The function's name without its type and arguments: "gf::pipeline::ModelFolders::inspect".
-std::string_view short_place(const char* function) {
-  std::string_view name(function);
+std::string_view short_place(std::string_view name) {
   // The argument list is the last bracket that is not a lambda's.
   auto end = name.find('(');
   if (end == 0 || end == std::string_view::npos) return name;
@@ -118,7 +117,7 @@ struct ErrorAggregator::Incoming {
   Status status;
   Severity severity;
   std::string_view message;
-  const char* place;  // nullptr: the message's template is the title.
+  std::optional<std::string_view> place;  // None: the message's template is the title.
   const ErrorTags& tags;
 };
 
@@ -245,11 +244,12 @@ void ErrorAggregator::take(const Incoming& incoming, std::int64_t now_us) noexce
     if (is_new) {
       // The title first: what may throw comes before anything has changed.
       std::string title;
-      if (incoming.place == nullptr) {
+      if (!incoming.place) {
         title = template_of(incoming.message);
       } else {
         const auto* entry = find_status(static_cast<std::int32_t>(incoming.status));
-        title = fmt::format("{} in {}", entry == nullptr ? "unknown" : entry->name, short_place(incoming.place));
+        title = entry == nullptr ? "unknown" : entry->name;
+        if (!incoming.place->empty()) title += fmt::format(" in {}", short_place(*incoming.place));
       }
       index = insert(incoming.fingerprint, incoming.foreign_text);
       group(index).title.set(title);
@@ -288,10 +288,18 @@ void ErrorAggregator::record(const Error& error, const ErrorTags& tags, std::int
        std::max<std::int64_t>(now_us, 0));
 }
 
+void ErrorAggregator::record(const CodedError& error, const ErrorTags& tags, std::int64_t now_us) noexcept {
+  const auto* entry = find_status(static_cast<std::int32_t>(error.status));
+  const auto known = entry == nullptr ? Severity::error : entry->severity;
+  take({fingerprint_of(error), false, error.status, error.severity == Severity::none ? known : error.severity,
+        error.message, error.place, tags},
+       std::max<std::int64_t>(now_us, 0));
+}
+
 void ErrorAggregator::record_text(std::string_view module, std::string_view text, Severity severity,
                                   const ErrorTags& tags, std::int64_t now_us) noexcept {
   const auto fingerprint = fingerprint_of_text(text) ^ fingerprint_of_text(module) * 0x9E3779B97F4A7C15u;
-  take({fingerprint, true, Status::internal, severity, text, nullptr, tags}, std::max<std::int64_t>(now_us, 0));
+  take({fingerprint, true, Status::internal, severity, text, std::nullopt, tags}, std::max<std::int64_t>(now_us, 0));
 }
 
 void ErrorAggregator::follow(std::uint16_t index, const std::optional<SpikeChange>& change, std::int64_t now_us) {

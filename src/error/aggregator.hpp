@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "error/fingerprint.hpp"
 #include "error/spike.hpp"
 
 #include <array>
@@ -102,6 +103,7 @@ class ErrorAggregator {
   ~ErrorAggregator();
 
   void record(const Error& error, const ErrorTags& tags, std::int64_t now_us) noexcept;
+  void record(const CodedError& error, const ErrorTags& tags, std::int64_t now_us) noexcept;
   /// A text of somebody else's that has no code. `module` says whose, and is part of the fingerprint.
   void record_text(std::string_view module, std::string_view text, Severity severity, const ErrorTags& tags,
                    std::int64_t now_us) noexcept;

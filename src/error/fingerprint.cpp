@@ -201,6 +201,19 @@ std::uint64_t fingerprint_of(const Error& error) noexcept {
   return hash.value();
 }
 
+std::uint64_t fingerprint_of(const CodedError& error) noexcept {
+  Hash hash;
+  hash.add(std::string_view("coded"));
+  for (auto cause = error.causes.rbegin(); cause != error.causes.rend(); ++cause) {
+    hash.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(*cause)));
+  }
+  hash.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(error.status)) << 32 |
+           static_cast<std::uint64_t>(error.foreign.domain));
+  if (error.foreign.domain != ForeignCode::Domain::none) hash.add(static_cast<std::uint64_t>(error.foreign.number));
+  hash.add(error.place);
+  return hash.value();
+}
+
 std::uint64_t fingerprint_of_text(std::string_view text) noexcept {
   Hash hash;
   hash.add(std::string_view("text"));  // Apart from our own errors'.

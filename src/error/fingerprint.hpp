@@ -4,6 +4,7 @@
 #include "base/result.hpp"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,19 @@ namespace gf::error {
 /// where it arose and where it was wrapped last. No text, no line, no address: the same in every build by one compiler,
 /// whatever the numbers and paths in its message. Allocates nothing. Never 0.
 std::uint64_t fingerprint_of(const Error& error) noexcept;
+
+/// An error that is told in plain values, as hosts do it. Borrowed for the call that takes it.
+struct CodedError {
+  Status status = Status::internal;
+  std::string_view place;  ///< Where it arose, by a name that does not change from build to build.
+  ForeignCode foreign{};
+  std::string_view message;
+  std::span<const Status> causes;      ///< From near to far.
+  Severity severity = Severity::none;  ///< none: the status's.
+};
+
+/// Of such an error: as of our own, with the place in the functions' stead.
+std::uint64_t fingerprint_of(const CodedError& error) noexcept;
 
 /// Of a foreign text that has no code (a driver's, a database's): its template. Masked are numbers, ids (hex, UUIDs,
 /// mixed letters and digits), what stands in quotes, paths and URLs; runs of space count as one. The first 4096 bytes

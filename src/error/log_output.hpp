@@ -56,6 +56,7 @@ class PollOutput final : public LogOutput {
     std::uint64_t repeated = 0;
   };
   Result<void> write(const LogRecord& record) override;
+  LogFormat format() const { return format_; }
   /// Shows the next line to `take`, which answers whether it was taken; else it stays. False: there is none.
   bool poll(const std::function<bool(const Line&)>& take);
 

@@ -214,3 +214,69 @@ TEST_CASE("hpp: users, rates, priorities and keys reach the engine") {
   while (engine.poll(event)) wait_us = std::max(wait_us, event.retry_after_us);
   CHECK(wait_us > 3000'000'000);
 }
+
+TEST_CASE("hpp: a logger with arguments, fields, a ring to poll, a file and a function") {
+  const gf::test::TemporaryFolder folder;
+  std::vector<std::string> heard;
+  gameforge::LoggerOptions options;
+  options.more.poll_lines = 16;
+  options.file_path = folder / "game.log";
+  options.on_line = [&heard](const gf_log_record&, const char* module, const char* message) {
+    heard.push_back(std::string(module) + ": " + message);
+    throw std::runtime_error("the host's own");
+  };
+  gameforge::Logger logger(options);
+  logger.log(GF_LOG_INFO, "game", "plain");
+  logger.log(GF_LOG_WARNING, "game", "{} of {}: {} {}", {1, 2u, "text", true}, {{"share", 0.5}, {"token", "geheim"}},
+             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  REQUIRE(logger.flush(long_time));
+  const std::string rest =
+      "1 of 2: text true share=0.5 token=*** trace=4bf92f3577b34da6a3ce929d0e0e4736 span=00f067aa0ba902b7";
+  gf_log_record record;
+  std::string line;
+  REQUIRE(logger.poll(record, line));
+  CHECK(line == "game\tplain");
+  gameforge::Logger moved(std::move(logger));
+  REQUIRE(moved.poll(record, line));
+  CHECK(line == "game\t" + rest);
+  CHECK(record.level == GF_LOG_WARNING);
+  CHECK_FALSE(moved.poll(record, line));
+  CHECK(moved.statistics().written == 2);
+  CHECK_THROWS_AS(moved.log(GF_LOG_INFO, "m", "x", {}, {}, "no trace"), gameforge::Error);
+  CHECK(moved.close(long_time));
+  CHECK(heard == std::vector<std::string>{"game: plain", "game: " + rest});
+  CHECK(gf::test::file_text(folder / "game.log").find(rest) != std::string::npos);
+}
+
+TEST_CASE("hpp: errors are grouped and alerts polled; strategies decide, and what they throw passes") {
+  gameforge::ErrorAggregator errors;
+  gf_error_report report = GF_ERROR_REPORT_INIT;
+  report.status = GF_ERR_IO;
+  report.place = "save";
+  report.message = "disk";
+  errors.set_version("1");
+  errors.record(report);
+  CHECK(errors.top_json(std::chrono::minutes(1), 5).find("io_error in save") != std::string::npos);
+  CHECK(errors.report_json().find("\"errors\":1") != std::string::npos);
+  std::string alert;
+  CHECK_FALSE(errors.poll_alert_json(alert));
+
+  const FakeModels models({{"buggy", R"({"fail_stage": "step", "fail_status": 901})"}});
+  gameforge::Engine engine(options_for(models));
+  std::atomic<int> calls{0};
+  engine.add_strategy(
+      "mine",
+      [&calls](const gf_failure& failure, std::chrono::microseconds& wait) {
+        ++calls;
+        wait = std::chrono::microseconds(100);
+        if (failure.failures > 1) throw std::runtime_error("the host's own");
+        return GF_RECOVERY_RETRY;
+      },
+      GF_ERR_INTERNAL);
+  CHECK_THROWS_AS(engine.add_strategy("mine", nullptr), gameforge::Error);
+  CHECK_THROWS_AS(engine.wait(engine.submit(request_for("buggy")), long_time), gameforge::Error);
+  CHECK(calls == 2);
+  engine.remove_strategy("mine");
+  CHECK_THROWS_AS(engine.wait(engine.submit(request_for("buggy")), long_time), gameforge::Error);
+  CHECK(calls == 2);
+}

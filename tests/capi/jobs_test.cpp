@@ -955,8 +955,35 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
   gf_breaker* breaker = nullptr;
   REQUIRE(gf_breaker_open(nullptr, &breaker) == GF_OK);
 
+  gf_logger_options logger_options = GF_LOGGER_OPTIONS_INIT;
+  logger_options.poll_lines = 4;
+  gf_logger* logger = nullptr;
+  REQUIRE(gf_logger_open(&logger_options, &logger) == GF_OK);
+  REQUIRE(gf_logger_log(logger, GF_LOG_INFO, "m", "a line") == GF_OK);
+  REQUIRE(gf_logger_flush(logger, long_us) == GF_OK);
+
+  // An aggregator with an alert: an hour of quiet, then many at once.
+  gf_aggregator* aggregator = nullptr;
+  REQUIRE(gf_aggregator_open(nullptr, &aggregator) == GF_OK);
+  gf_error_report report = GF_ERROR_REPORT_INIT;
+  report.status = GF_ERR_IO;
+  report.unix_us =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
+  for (int index = 0; index < 160; ++index) {
+    report.unix_us += index < 60 ? 60'000'000 : 10'000;
+    REQUIRE(gf_aggregator_record(aggregator, &report) == GF_OK);
+  }
+
   auto* engine = open.engine;
   const std::map<std::string, gf::test::TextCall> calls = {
+      {"gf_logger_poll", [&](char* b, std::uint64_t* s) { return gf_logger_poll(logger, &record, b, s); }},
+      {"gf_aggregator_top_json",
+       [=](char* b, std::uint64_t* s) { return gf_aggregator_top_json(aggregator, 60'000'000, 3, b, s); }},
+      {"gf_aggregator_poll_alert_json",
+       [=](char* b, std::uint64_t* s) { return gf_aggregator_poll_alert_json(aggregator, b, s); }},
+      {"gf_aggregator_report_json",
+       [=](char* b, std::uint64_t* s) { return gf_aggregator_report_json(aggregator, b, s); }},
       {"gf_breaker_json", [=](char* b, std::uint64_t* s) { return gf_breaker_json(breaker, b, s); }},
       {"gf_queue_statistics_json", [=](char* b, std::uint64_t* s) { return gf_queue_statistics_json(queue, b, s); }},
       {"gf_queue_prometheus_text", [=](char* b, std::uint64_t* s) { return gf_queue_prometheus_text(queue, b, s); }},
@@ -1021,6 +1048,8 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
   CHECK(gf_migrator_close(applied, 10'000'000) == GF_OK);
   CHECK(gf_migrator_close(looked_at, 10'000'000) == GF_OK);
   CHECK(gf_breaker_close(breaker) == GF_OK);
+  CHECK(gf_logger_close(logger, long_us) == GF_OK);
+  CHECK(gf_aggregator_close(aggregator) == GF_OK);
   CHECK(gf_queue_jobs_release(page) == GF_OK);
   CHECK(gf_queue_close(queue) == GF_OK);
   gf_config_release(config);

@@ -343,3 +343,124 @@ TEST_CASE("a queue is opened whole or not at all, and what it cannot take or giv
           return status;
         }) >= 5);
 }
+
+TEST_CASE("a logger is opened whole or not at all, and a line that there is no memory for is counted") {
+  const gf::test::TemporaryFolder folder;
+  const auto path = folder / "a file whose name is longer than a small string.log";
+  gf_logger_options options = GF_LOGGER_OPTIONS_INIT;
+  options.poll_lines = 16;
+  options.file_path = path.c_str();
+  options.callback = [](void*, const gf_log_record*, const char*, const char*) {};
+  CHECK(fail_each_allocation([&] {
+          gf_logger* logger = nullptr;
+          const auto status = gf_logger_open(&options, &logger);
+          if ((status == GF_OK) != (logger != nullptr)) return GF_ERR_INTERNAL;
+          gf_logger_close(logger, 30'000'000);
+          return status;
+        }) >= 5);
+  gf_logger* logger = nullptr;
+  REQUIRE(gf_logger_open(&options, &logger) == GF_OK);
+  const gf_log_value value = {GF_LOG_VALUE_TEXT, 0, "a value that is longer than a small string", 0, 0};
+  const gf_log_field field = {"a key that is longer than a small string", value};
+  gf_log_line line = GF_LOG_LINE_INIT;
+  line.level = GF_LOG_INFO;
+  line.module = "m";
+  line.message = "a message that is longer than a small string: {}";
+  line.arguments = &value;
+  line.argument_count = 1;
+  line.fields = &field;
+  line.field_count = 1;
+  std::uint64_t sent = 0;
+  // The caller's thread takes nothing but its ring, and does without it.
+  fail_each_allocation([&] {
+    const auto status = gf_logger_write(logger, &line);
+    ++sent;
+    gf_logger_flush(logger, 30'000'000);
+    return status;
+  });
+  gf_logger_statistics statistics = GF_LOGGER_STATISTICS_INIT;
+  REQUIRE(gf_logger_read_statistics(logger, &statistics) == GF_OK);
+  CHECK(statistics.written == sent);
+  char text[1024];
+  CHECK(fail_each_allocation([&] {
+          gf_log_record record = GF_LOG_RECORD_INIT;
+          std::uint64_t size = sizeof text;
+          const auto status = gf_logger_poll(logger, &record, text, &size);
+          return status == GF_ERR_WOULD_BLOCK ? GF_OK : status;
+        }) >= 0);
+  CHECK(fail_each_allocation([] { return gf_crash_note_keep("a line that is longer than a small string"); }) >= 1);
+  CHECK(gf_logger_close(logger, 30'000'000) == GF_OK);
+}
+
+TEST_CASE("an engine's log is polled without memory: a line is given, stays, or is counted") {
+  gf_engine_options options = GF_ENGINE_OPTIONS_INIT;
+  options.log_level = GF_LOG_DEBUG;
+  gf_engine* engine = nullptr;
+  CHECK(fail_each_allocation([&] {
+          const auto status = gf_engine_open(&options, &engine);
+          if ((status == GF_OK) != (engine != nullptr)) return GF_ERR_INTERNAL;
+          if (status == GF_OK) {
+            while (gf_engine_close(engine, 30'000'000) == GF_ERR_OUT_OF_HOST_MEMORY) {
+            }
+          }
+          return status;
+        }) >= 5);
+  REQUIRE(gf_engine_open(&options, &engine) == GF_OK);
+  int lines = 0;
+  std::uint64_t dropped = 0;
+  char text[4096];
+  const auto poll = [&] {
+    gf_log_record record = GF_LOG_RECORD_INIT;
+    std::uint64_t size = sizeof text;
+    const auto status = gf_engine_poll_log(engine, &record, text, &size);
+    if (status == GF_OK) ++lines;
+    dropped += status == GF_OK ? record.dropped : 0;
+    return status == GF_ERR_WOULD_BLOCK ? GF_OK : status;
+  };
+  fail_each_allocation(poll);
+  for (int times = 0; times < 10; ++times) CHECK(poll() == GF_OK);
+  CHECK(lines >= 1);  // "opened with 1 executors ...", or that it was lost.
+  CHECK(gf_engine_close(engine, 30'000'000) == GF_OK);
+}
+
+TEST_CASE("an aggregator is made whole or not at all, counts what it has no memory for, and strategies too") {
+  CHECK(fail_each_allocation([] {
+          gf_aggregator* aggregator = nullptr;
+          const auto status = gf_aggregator_open(nullptr, &aggregator);
+          if ((status == GF_OK) != (aggregator != nullptr)) return GF_ERR_INTERNAL;
+          gf_aggregator_close(aggregator);
+          return status;
+        }) >= 3);
+  gf_aggregator* aggregator = nullptr;
+  REQUIRE(gf_aggregator_open(nullptr, &aggregator) == GF_OK);
+  gf_error_report report = GF_ERROR_REPORT_INIT;
+  report.status = GF_ERR_IO;
+  report.place = "a place whose name is longer than a small string";
+  report.message = "a message that is longer than a small string";
+  fail_each_allocation([&] { return gf_aggregator_record(aggregator, &report); });
+  fail_each_allocation([&] { return gf_aggregator_set_version(aggregator, "a version longer than a small string"); });
+  const gf::test::TextCall texts[] = {
+      [&](char* b, std::uint64_t* s) { return gf_aggregator_top_json(aggregator, 1'000'000, 5, b, s); },
+      [&](char* b, std::uint64_t* s) { return gf_aggregator_report_json(aggregator, b, s); },
+  };
+  for (const auto& text : texts) {
+    CHECK(fail_each_allocation([&] {
+            std::uint64_t size = 0;
+            return text(nullptr, &size);
+          }) >= 1);
+  }
+  CHECK(gf::test::text_of(texts[0]).find("a place whose name") != std::string::npos);
+  CHECK(gf_aggregator_close(aggregator) == GF_OK);
+
+  gf_engine* engine = nullptr;
+  REQUIRE(gf_engine_open(nullptr, &engine) == GF_OK);
+  gf_recovery_strategy strategy = GF_RECOVERY_STRATEGY_INIT;
+  strategy.name = "a strategy whose name is longer than a small string";
+  strategy.callback = [](void*, const gf_failure*, std::int64_t*) -> std::uint32_t { return GF_RECOVERY_PASS; };
+  CHECK(fail_each_allocation([&] {
+          const auto status = gf_engine_add_strategy(engine, &strategy);
+          if (status == GF_OK && gf_engine_remove_strategy(engine, strategy.name) != GF_OK) return GF_ERR_INTERNAL;
+          return status;
+        }) >= 3);
+  CHECK(gf_engine_close(engine, 30'000'000) == GF_OK);
+}

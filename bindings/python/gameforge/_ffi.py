@@ -37,7 +37,13 @@ class StatusDescription(_Struct):
 
 
 class LogRecord(_Struct):
-    _fields_ = [("struct_size", c_uint32), ("level", c_uint32), ("unix_us", c_int64), ("dropped", c_uint64)]
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("level", c_uint32),
+        ("unix_us", c_int64),
+        ("dropped", c_uint64),
+        ("repeated", c_uint64),
+    ]
 
 
 class JobId(ctypes.Structure):
@@ -90,7 +96,7 @@ class EngineOptions(_Struct):
         ("user_class_names", POINTER(c_char_p)),
         ("user_class_rates", POINTER(Rate)),
         ("user_class_count", c_uint32),
-        ("reserved", c_uint32),
+        ("keep_crash_note", c_uint32),
     ]
 
 
