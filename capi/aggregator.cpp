@@ -23,10 +23,8 @@
 #include <utility>
 
 using gf::Error;
-using gf::ForeignCode;
 using gf::JsonText;
 using gf::Result;
-using gf::Severity;
 using gf::Status;
 using namespace gf::error;
 

@@ -16,10 +16,7 @@
 #include <string_view>
 #include <utility>
 
-using gf::Category;
-using gf::Error;
 using gf::Result;
-using gf::Status;
 using namespace gf::error;
 
 namespace gf::capi {

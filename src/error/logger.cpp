@@ -403,13 +403,15 @@ void Logger::publish(const Place& place, LogLevel level) noexcept {
   auto* const ring = place.ring;
   ring->written.store(ring->written.load(relaxed) + 1, relaxed);
   // Either we see that the back end sleeps, or it sees our line before it does: both sides store, then load.
-  ring->tail.store(place.end, std::memory_order_release);
+  std::uint32_t sleeps = 0;
   if (core.sleeper_fences) {
+    ring->tail.store(place.end, std::memory_order_release);
     light_fence();
+    sleeps = core.sleep.load(relaxed);
   } else {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    ring->tail.store(place.end, std::memory_order_seq_cst);
+    sleeps = core.sleep.load(std::memory_order_seq_cst);
   }
-  const auto sleeps = core.sleep.load(relaxed);
   bool filling = false;
   if (sleeps == 1 && place.end - ring->seen_head > ring->size / 2) {
     ring->seen_head = ring->head.load(std::memory_order_acquire);
@@ -1033,8 +1035,12 @@ Result<std::unique_ptr<Logger>> Logger::open(const LoggerOptions& options) {
 
 bool Logger::poll(const std::function<bool(const PollOutput::Line&)>& take) {
   auto& core = *core_;
-  if (!core.polled || core.is_child()) return false;
-  const std::lock_guard lock(core.poll_mutex);
+  if (!core.polled) return false;
+  std::unique_lock lock(core.poll_mutex, std::try_to_lock);
+  if (!lock) {
+    if (core.is_child()) return false;  // Who holds it may be a thread of the parent's.
+    lock.lock();
+  }
   // So many that a poll takes microseconds, whatever waits in the rings.
   constexpr std::size_t batch = 64;
   for (int turn = 0; turn < 256; ++turn) {
