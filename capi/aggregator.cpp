@@ -60,18 +60,12 @@ constexpr std::size_t first_options_bytes = 40;
 constexpr std::size_t first_report_bytes = 96;
 constexpr std::uint32_t most_causes = 16;
 
-template <class Inner>
-constexpr bool same(Inner inner, std::uint32_t public_value) {
-  return static_cast<std::uint32_t>(inner) == public_value;
-}
 static_assert(same(ForeignCode::Domain::none, GF_FOREIGN_NONE) &&
               same(ForeignCode::Domain::system, GF_FOREIGN_SYSTEM) &&
               same(ForeignCode::Domain::sqlstate, GF_FOREIGN_SQLSTATE) &&
               same(ForeignCode::Domain::sqlite, GF_FOREIGN_SQLITE) &&
               same(ForeignCode::Domain::cuda, GF_FOREIGN_CUDA) && same(ForeignCode::Domain::http, GF_FOREIGN_HTTP) &&
               same(ForeignCode::Domain::redis, GF_FOREIGN_REDIS));
-
-Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
 
 std::string_view text_or_empty(const char* text) { return text == nullptr ? std::string_view() : text; }
 

@@ -65,17 +65,11 @@ constexpr std::size_t first_options_bytes = 96;
 constexpr std::size_t first_line_bytes = 64;
 constexpr std::size_t first_statistics_bytes = 104;
 
-template <class Inner>
-constexpr bool same(Inner inner, std::uint32_t public_value) {
-  return static_cast<std::uint32_t>(inner) == public_value;
-}
 static_assert(same(LogFormat::plain, GF_LOG_FORMAT_PLAIN) && same(LogFormat::text, GF_LOG_FORMAT_TEXT) &&
               same(LogFormat::json, GF_LOG_FORMAT_JSON));
 static_assert(same(ValueKind::text, GF_LOG_VALUE_TEXT) && same(ValueKind::integer, GF_LOG_VALUE_INTEGER) &&
               same(ValueKind::natural, GF_LOG_VALUE_NATURAL) && same(ValueKind::real, GF_LOG_VALUE_REAL) &&
               same(ValueKind::truth, GF_LOG_VALUE_TRUTH));
-
-Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
 
 /// A level that a line may have.
 Result<LogLevel> line_level(std::uint32_t level, std::string_view what) {

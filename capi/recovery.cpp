@@ -27,8 +27,6 @@ static_assert(sizeof(gf_failure) == 32);
 static_assert(sizeof(gf_recovery_strategy) == 40);
 constexpr std::size_t first_strategy_bytes = 40;
 
-Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
-
 Result<Category> known_category(std::string_view name) {
   for (auto number = static_cast<std::uint32_t>(Category::caller);; ++number) {
     const auto known = gf::name_of(static_cast<Category>(number));
