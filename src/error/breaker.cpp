@@ -22,6 +22,7 @@ constexpr std::uint32_t lease_generation(std::uint64_t lease) {
 }
 constexpr std::uint64_t lease_deadline_ms(std::uint64_t lease) { return lease >> 21 & ((std::uint64_t{1} << 41) - 1); }
 constexpr std::uint64_t lease_turn_mask = std::uint64_t{3} << 62;
+constexpr int grant_bits = 23;
 
 // A cell's tag: 8 bits of the generation, 24 of the bucket's number. A stale cell passes for a fresh one only when both
 // come round together: for buckets of a second after exactly 194 days in which nothing was counted there.
@@ -184,6 +185,23 @@ CircuitBreaker::Permit CircuitBreaker::allow_slowly(std::int64_t now_us) noexcep
     bump(shards_[slot].refused, slot != shared_thread_slot);
     return Permit(nullptr, {0, no_probe, 0, std::max<std::int64_t>(retry_after_us, 1)});
   };
+  // Of a shared breaker: a probe needs leave that was fetched for it, since no call waits for the others.
+  std::uint64_t grant = 0;
+  const auto may_probe = [&] {
+    if (!gated_.load(std::memory_order_acquire)) return true;
+    if (grant == 0) grant = take_grant(now_us);
+    return grant != 0;
+  };
+  const auto refuse_for_now = [&] {
+    const auto held_us = held_until_us_.load(relaxed) - now_us;
+    if (held_us > 0) return refuse(held_us);
+    if (auto* peer = peer_.load(std::memory_order_acquire); peer != nullptr) peer->probe_wanted();
+    return refuse(1000);  // A turn to the server and back.
+  };
+  const auto with_grant_back = [&](Permit permit) {
+    if (grant != 0) put_back(grant);
+    return permit;
+  };
   for (;;) {
     const auto generation = generation_of(word);
     switch (state_of(word)) {
@@ -193,44 +211,98 @@ CircuitBreaker::Permit CircuitBreaker::allow_slowly(std::int64_t now_us) noexcep
           word = word_.load(std::memory_order_acquire);
           continue;
         }
-        return {this, {generation, no_probe, 0, now_us}};
+        return with_grant_back({this, {generation, no_probe, 0, now_us}});
       case BreakerState::disabled:
-        return {this, {generation, no_probe, 0, now_us}};
+        return with_grant_back({this, {generation, no_probe, 0, now_us}});
       case BreakerState::forced_open:
-        return refuse(options_.open_us);
+        return with_grant_back(refuse(options_.open_us));
       case BreakerState::open: {
         const auto until_us = static_cast<std::int64_t>(payload_of(word)) * 1000;
-        if (now_us < until_us) return refuse(until_us - now_us);
+        if (now_us < until_us) return with_grant_back(refuse(until_us - now_us));
+        if (!may_probe()) return refuse_for_now();
         if (change(word, BreakerState::half_open, 1, BreakerReason::open_time_over, now_us)) {
-          return take_probe(generation_of(word), now_us);
+          return take_probe(generation_of(word), now_us, grant);
         }
         continue;
       }
       case BreakerState::half_open: {
         const auto counts = payload_of(word);
-        if ((counts & 0xFF) < options_.probes) {
+        if ((counts & 0xFF) < options_.probes && may_probe()) {
           const auto next = word_of(BreakerState::half_open, generation, counts + 1);
           if (!word_.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-          return take_probe(generation, now_us);
+          return take_probe(generation, now_us, grant);
         }
         if (expire_probe(generation, now_us)) {
           word = word_.load(std::memory_order_acquire);
           continue;
         }
+        if ((counts & 0xFF) < options_.probes) return refuse_for_now();
         auto nearest_us = options_.probe_lease_us;
         for (const auto& place : leases_) {
           const auto lease = place.load(relaxed);
           if ((lease & lease_used) == 0 || lease_generation(lease) != generation) continue;
           nearest_us = std::min(nearest_us, static_cast<std::int64_t>(lease_deadline_ms(lease)) * 1000 - now_us);
         }
-        return refuse(nearest_us);
+        return with_grant_back(refuse(nearest_us));
       }
     }
     return refuse(options_.open_us);  // No state of ours.
   }
 }
 
-CircuitBreaker::Permit CircuitBreaker::take_probe(std::uint32_t generation, std::int64_t now_us) noexcept {
+std::uint64_t CircuitBreaker::take_grant(std::int64_t now_us) noexcept {
+  for (auto& place : grants_) {
+    auto seen = place.load(std::memory_order_acquire);
+    if (seen == 0 || now_us >= static_cast<std::int64_t>(seen >> grant_bits) * 1000) continue;
+    if (place.compare_exchange_strong(seen, 0, std::memory_order_acq_rel, relaxed)) return seen;
+  }
+  return 0;
+}
+
+void CircuitBreaker::put_back(std::uint64_t grant) noexcept {
+  for (auto& place : grants_) {
+    std::uint64_t seen = 0;
+    if (place.compare_exchange_strong(seen, grant, std::memory_order_acq_rel, relaxed)) return;
+  }
+  tell_end(static_cast<std::uint32_t>(grant) & max_grant, Verdict::not_counted);
+}
+
+bool CircuitBreaker::grant(std::uint32_t number, std::int64_t until_us) noexcept {
+  if (number == 0 || number > max_grant || until_us <= 0) return false;
+  // Rounded down: a leave must not be used when its giver takes it for over.
+  const auto word = std::min(static_cast<std::uint64_t>(until_us) / 1000, time_mask) << grant_bits | number;
+  for (auto& place : grants_) {
+    std::uint64_t seen = 0;
+    if (place.compare_exchange_strong(seen, word, std::memory_order_acq_rel, relaxed)) return true;
+  }
+  return false;
+}
+
+std::uint32_t CircuitBreaker::take_back_grant(std::int64_t now_us) noexcept {
+  for (auto& place : grants_) {
+    auto seen = place.load(std::memory_order_acquire);
+    if (seen == 0 || now_us < static_cast<std::int64_t>(seen >> grant_bits) * 1000) continue;
+    if (place.compare_exchange_strong(seen, 0, std::memory_order_acq_rel, relaxed)) {
+      return static_cast<std::uint32_t>(seen) & max_grant;
+    }
+  }
+  return 0;
+}
+
+void CircuitBreaker::tell_end(std::uint32_t grant, Verdict verdict) noexcept {
+  if (grant == 0) return;
+  if (auto* peer = peer_.load(std::memory_order_acquire); peer != nullptr) peer->probe_ended(grant, verdict);
+}
+
+bool CircuitBreaker::attach(std::shared_ptr<BreakerPeer> peer) noexcept {
+  if (attached_.exchange(true)) return false;
+  peer_owner_ = std::move(peer);
+  peer_.store(peer_owner_.get(), std::memory_order_release);
+  return true;
+}
+
+CircuitBreaker::Permit CircuitBreaker::take_probe(std::uint32_t generation, std::int64_t now_us,
+                                                  std::uint64_t grant) noexcept {
   const auto deadline_ms = ms_up(saturated_add(now_us, options_.probe_lease_us), time_mask);
   // The word counts at most `probes` leases as issued, and a lease is given back here before it is there: so one of the
   // places is free, or will be seen to be.
@@ -245,10 +317,12 @@ CircuitBreaker::Permit CircuitBreaker::take_probe(std::uint32_t generation, std:
       const auto turn = (seen + (std::uint64_t{1} << 62)) & lease_turn_mask;
       const auto lease = lease_used | std::uint64_t{generation} << 1 | deadline_ms << 21 | turn;
       if (leases_[index].compare_exchange_strong(seen, lease, std::memory_order_acq_rel, relaxed)) {
+        grants_in_use_[index].store(static_cast<std::uint32_t>(grant) & max_grant, std::memory_order_release);
         return {this, {generation, index, lease, now_us}};
       }
     }
-    // Others have ended this generation meanwhile: the call was let through, and its end will move nothing.
+    // Others have ended this generation meanwhile: the call was let through, and its end will move nothing. Where it
+    // had a grant, that ends by itself.
     if (generation_of(word_.load(std::memory_order_acquire)) != generation) {
       return {this, {generation, 0, 0, now_us}};
     }
@@ -256,11 +330,14 @@ CircuitBreaker::Permit CircuitBreaker::take_probe(std::uint32_t generation, std:
 }
 
 bool CircuitBreaker::expire_probe(std::uint32_t generation, std::int64_t now_us) noexcept {
-  for (auto& place : leases_) {
+  for (std::size_t index = 0; index < leases_.size(); ++index) {
+    auto& place = leases_[index];
+    const auto grant = grants_in_use_[index].load(std::memory_order_acquire);
     auto lease = place.load(std::memory_order_acquire);
     if ((lease & lease_used) == 0 || lease_generation(lease) != generation) continue;
     if (now_us < static_cast<std::int64_t>(lease_deadline_ms(lease)) * 1000) continue;
     if (!place.compare_exchange_strong(lease, lease & lease_turn_mask, std::memory_order_acq_rel, relaxed)) continue;
+    tell_end(grant, Verdict::failure);
     settle(generation, Verdict::failure, now_us, 0);
     return true;
   }
@@ -332,6 +409,8 @@ void CircuitBreaker::report_slowly(const Token& token, Verdict verdict, std::int
     }
     case BreakerState::half_open: {
       auto lease = token.lease;
+      const auto grant =
+          token.probe < max_probes ? grants_in_use_[token.probe].load(std::memory_order_acquire) : std::uint32_t{0};
       if (token.probe >= max_probes || lease == 0 ||
           !leases_[token.probe].compare_exchange_strong(lease, lease & lease_turn_mask, std::memory_order_acq_rel,
                                                         relaxed)) {
@@ -344,6 +423,7 @@ void CircuitBreaker::report_slowly(const Token& token, Verdict verdict, std::int
            : verdict == Verdict::failure ? shard.failures
                                          : shard.not_counted,
            alone);
+      tell_end(grant, verdict);
       settle(token.generation, verdict, now_us, retry_after_us);
       return;
     }
@@ -552,9 +632,12 @@ bool CircuitBreaker::change(std::uint64_t& word, BreakerState to, std::uint64_t 
   if (!word_.compare_exchange_strong(word, next, std::memory_order_acq_rel, std::memory_order_acquire)) return false;
   word = next;
   if (to == BreakerState::open) trips_.fetch_add(1, relaxed);
+  BreakerEvent event{from, to, reason, generation_of(next), now_us, 0};
+  if (to == BreakerState::open) event.open_until_us = static_cast<std::int64_t>(payload) * 1000;
+  if (auto* peer = peer_.load(std::memory_order_acquire); peer != nullptr && reason != BreakerReason::shared) {
+    peer->changed(event);
+  }
   if (options_.listener) {
-    BreakerEvent event{from, to, reason, generation_of(next), now_us, 0};
-    if (to == BreakerState::open) event.open_until_us = static_cast<std::int64_t>(payload) * 1000;
     try {
       options_.listener(event);
     } catch (...) {  // NOLINT(bugprone-empty-catch): a listener must not fail the call that it hears of.
@@ -569,14 +652,27 @@ void CircuitBreaker::force(BreakerState state, std::int64_t now_us) noexcept {
   }
 }
 
-bool CircuitBreaker::open_shared(std::int64_t now_us, std::int64_t until_us) noexcept {
-  if (until_us <= now_us) return false;
-  const auto until = std::min(until_us, saturated_add(now_us, options_.max_open_us));
+bool CircuitBreaker::follow(BreakerState state, std::int64_t until_us, bool over_forced, std::int64_t now_us) noexcept {
+  const auto until_ms = state == BreakerState::open
+                            ? ms_up(std::min(until_us, saturated_add(now_us, options_.max_open_us)), time_mask)
+                            : std::uint64_t{0};
   auto word = word_.load(std::memory_order_acquire);
-  while (state_of(word) == BreakerState::closed || state_of(word) == BreakerState::half_open) {
-    if (change(word, BreakerState::open, ms_up(until, time_mask), BreakerReason::shared, now_us)) return true;
+  for (;;) {
+    const auto here = state_of(word);
+    const bool forced =
+        here == BreakerState::forced_open || here == BreakerState::forced_closed || here == BreakerState::disabled;
+    if (forced && !over_forced) return false;
+    if (here == state && payload_of(word) == until_ms) return false;
+    if (here == BreakerState::open && state == BreakerState::open) {
+      // The same break, whose end all have in common from now on: no event.
+      if (word_.compare_exchange_weak(word, word_of(state, generation_of(word), until_ms), std::memory_order_acq_rel,
+                                      std::memory_order_acquire)) {
+        return true;
+      }
+      continue;
+    }
+    if (change(word, state, until_ms, BreakerReason::shared, now_us)) return true;
   }
-  return false;
 }
 
 BreakerState CircuitBreaker::state(std::int64_t now_us) const noexcept {

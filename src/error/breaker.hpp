@@ -96,6 +96,19 @@ struct BreakerReport {
   std::uint64_t trips = 0;
 };
 
+/// Who shares a breaker with other processes (shared_breakers.hpp). Called by the threads that make calls, under no
+/// lock of the breaker: it must not wait.
+class BreakerPeer {
+ public:
+  virtual ~BreakerPeer() = default;
+  /// A change that this process made by itself.
+  virtual void changed(const BreakerEvent& event) noexcept = 0;
+  /// A call found the open time over and was refused, since no probe is granted to this process.
+  virtual void probe_wanted() noexcept = 0;
+  /// How a granted probe ended; not_counted: its place is free again.
+  virtual void probe_ended(std::uint32_t grant, Verdict verdict) noexcept = 0;
+};
+
 /// The state machine of Nygard's "Release It!" (2007, chapter 5) in resilience4j's words, with the faults of the field
 /// designed out: an outcome counts only in the generation in which its call began, a probe is a lease that ends by
 /// itself, and there is no timer (what the state is follows from stored times and now).
@@ -167,6 +180,7 @@ class CircuitBreaker {
   static constexpr std::uint32_t no_probe = 0xFFFFFFFF;
   static constexpr std::uint32_t max_probes = 16;
   static constexpr std::uint32_t max_window_calls = 1000;
+  static constexpr std::uint32_t max_grant = (1u << 23) - 1;
 
   /// Errors: invalid_argument names the option that is out of its range.
   static Result<std::shared_ptr<CircuitBreaker>> create(const BreakerOptions& options);
@@ -205,9 +219,20 @@ class CircuitBreaker {
   /// Closed, with empty counts, from every state.
   void reset(std::int64_t now_us) noexcept { force(BreakerState::closed, now_us); }
 
-  /// What another process found out: opens a closed or half-open breaker until then. An open or forced one stays as it
-  /// is. Whether it changed.
-  bool open_shared(std::int64_t now_us, std::int64_t until_us) noexcept;
+  /// Tells `peer` of changes and probes from now on, for as long as the breaker lives. False: it has one already.
+  bool attach(std::shared_ptr<BreakerPeer> peer) noexcept;
+  /// What all who share it have agreed on, whatever it is here: open until then, closed, or a forced state. A state
+  /// that was forced here stays unless `over_forced`. Whether it changed.
+  bool follow(BreakerState state, std::int64_t until_us, bool over_forced, std::int64_t now_us) noexcept;
+  /// While it is on, half-open lets through only the calls that grant() was given numbers for. Off: any `probes`.
+  void gate_probes(bool on) noexcept { gated_.store(on, std::memory_order_release); }
+  bool probes_gated() const noexcept { return gated_.load(std::memory_order_acquire); }
+  /// Leave for one probe that begins before `until_us`. number: 1 to max_grant. False: there is no room for more.
+  bool grant(std::uint32_t number, std::int64_t until_us) noexcept;
+  /// Takes back what no call has used by then, one at a time; 0: there is none.
+  std::uint32_t take_back_grant(std::int64_t now_us) noexcept;
+  /// No probe will be granted before then: calls are refused without asking.
+  void hold_probes(std::int64_t until_us) noexcept { held_until_us_.store(until_us, std::memory_order_relaxed); }
 
   const BreakerOptions& options() const { return options_; }
 
@@ -293,7 +318,11 @@ class CircuitBreaker {
   void add_before(std::uint32_t slot, std::uint32_t generation, std::int32_t by) noexcept;
   void add_under_way(std::uint32_t slot, std::uint32_t generation, std::int64_t period, std::int32_t by) noexcept;
   void count(std::uint32_t generation, std::int64_t now_us, bool failed, bool slow) noexcept;
-  Permit take_probe(std::uint32_t generation, std::int64_t now_us) noexcept;
+  /// grant: the word of the one that this probe uses; 0: none.
+  Permit take_probe(std::uint32_t generation, std::int64_t now_us, std::uint64_t grant) noexcept;
+  std::uint64_t take_grant(std::int64_t now_us) noexcept;
+  void put_back(std::uint64_t grant) noexcept;
+  void tell_end(std::uint32_t grant, Verdict verdict) noexcept;
   /// A probe's end in the given generation. False where that is over.
   bool settle(std::uint32_t generation, Verdict verdict, std::int64_t now_us, std::int64_t retry_after_us) noexcept;
   /// Looks for a probe whose lease has ended, and counts it as failed. True: there was one.
@@ -320,6 +349,14 @@ class CircuitBreaker {
   std::atomic<std::uint64_t> in_a_row_{0};  // Generation and failures in a row; 0 where there are none.
   std::atomic<std::uint64_t> trips_{0};
   alignas(64) std::array<std::atomic<std::uint64_t>, max_probes> leases_{};
+  // For breakers that are shared. The numbers of the grants that the leases use; a lease's is read before it is let go.
+  std::array<std::atomic<std::uint32_t>, max_probes> grants_in_use_{};
+  std::array<std::atomic<std::uint64_t>, max_probes> grants_{};  // Number 23 bits, end in ms 41; 0: none.
+  std::atomic<bool> gated_{false};
+  std::atomic<std::int64_t> held_until_us_{0};
+  std::atomic<BreakerPeer*> peer_{nullptr};
+  std::shared_ptr<BreakerPeer> peer_owner_;  // Written once, before peer_; shared with who shares the breaker.
+  std::atomic<bool> attached_{false};
   alignas(64) std::array<Shard, thread_slot_count> shards_;
   // The last outcomes, each with its generation.
   alignas(64) std::atomic<std::uint64_t> ticket_{0};

@@ -771,12 +771,92 @@ TEST_CASE("what another process found out opens it, but not a forced one, and no
   auto options = plain();
   options.max_open_us = 20 * second_us;
   const auto breaker = breaker_of(options);
-  CHECK_FALSE(breaker->open_shared(5, 5));
-  CHECK(breaker->open_shared(0, 1000 * second_us));
+  CHECK(breaker->follow(BreakerState::open, 1000 * second_us, false, 0));
   CHECK(breaker->report(0).open_for_us == 20 * second_us);
-  CHECK_FALSE(breaker->open_shared(0, 30 * second_us));
+  // The same break, whose end moves.
+  CHECK(breaker->follow(BreakerState::open, 15 * second_us, false, 0));
+  CHECK(breaker->report(0).open_for_us == 15 * second_us);
+  CHECK(breaker->report(0).trips == 1);
+  CHECK_FALSE(breaker->follow(BreakerState::open, 15 * second_us, false, 0));
+  CHECK(breaker->follow(BreakerState::closed, 0, false, 0));
   breaker->force_closed(0);
-  CHECK_FALSE(breaker->open_shared(0, 30 * second_us));
+  CHECK_FALSE(breaker->follow(BreakerState::open, 15 * second_us, false, 0));
+  CHECK(breaker->follow(BreakerState::forced_open, 0, true, 0));
+  CHECK(breaker->follow(BreakerState::closed, 0, true, 0));
+}
+
+namespace {
+
+struct NotedPeer final : gf::error::BreakerPeer {
+  void changed(const BreakerEvent& event) noexcept override {
+    ++changes;
+    last = event.to;
+  }
+  void probe_wanted() noexcept override { ++wanted; }
+  void probe_ended(std::uint32_t grant, Verdict verdict) noexcept override {
+    ++ended;
+    last_grant = grant;
+    last_verdict = verdict;
+  }
+  std::atomic<int> changes{0};
+  std::atomic<int> wanted{0};
+  std::atomic<int> ended{0};
+  std::atomic<std::uint32_t> last_grant{0};
+  std::atomic<Verdict> last_verdict{Verdict::success};
+  std::atomic<BreakerState> last{BreakerState::closed};
+};
+
+}  // namespace
+
+TEST_CASE("while probes are gated a call needs a grant, which is used once, in time, and reported by its number") {
+  auto options = tripping_at_once();
+  options.probe_lease_us = 10 * second_us;
+  const auto breaker = breaker_of(options);
+  const auto peer = std::make_shared<NotedPeer>();
+  CHECK(breaker->attach(peer));
+  CHECK_FALSE(breaker->attach(std::make_shared<NotedPeer>()));
+  fail(*breaker, 0);
+  CHECK(peer->changes == 1);
+  CHECK(peer->last == BreakerState::open);
+  breaker->gate_probes(true);
+  std::int64_t now = 1000 * second_us;
+  CHECK_FALSE(breaker->allow(now));
+  CHECK(peer->wanted == 1);
+  breaker->hold_probes(now + second_us);
+  CHECK(breaker->allow(now).retry_after_us() == second_us);
+  CHECK(peer->wanted == 1);
+  now += second_us;
+  CHECK_FALSE(breaker->grant(0, now));
+  CHECK(breaker->grant(7, now + second_us));
+  CHECK(breaker->grant(8, now + second_us));
+  auto probe = breaker->allow(now);
+  REQUIRE(probe);
+  probe.not_counted(now);
+  CHECK(peer->ended == 1);
+  CHECK(peer->last_verdict == Verdict::not_counted);
+  const auto first = peer->last_grant.load();
+  CHECK((first == 7 || first == 8));
+  CHECK(breaker->take_back_grant(now) == 0);
+  // One that was not used in time is no leave any more, and goes back.
+  now += second_us;
+  CHECK_FALSE(breaker->allow(now));
+  CHECK(breaker->take_back_grant(now) == (first == 7 ? 8 : 7));
+  CHECK(breaker->take_back_grant(now) == 0);
+  // A probe that says nothing has failed, and its number is told.
+  CHECK(breaker->grant(9, now + second_us));
+  auto silent = breaker->allow(now).detach();
+  CHECK(silent.probe != CircuitBreaker::no_probe);
+  now += 11 * second_us;
+  CHECK_FALSE(breaker->allow(now));
+  CHECK(peer->last_grant == 9);
+  CHECK(peer->last_verdict == Verdict::failure);
+  // Without the gate it is a breaker of its own again.
+  breaker->gate_probes(false);
+  now += 1000 * second_us;
+  auto own = breaker->allow(now);
+  CHECK(own);
+  own.success(now);
+  CHECK(peer->last_grant == 9);
 }
 
 TEST_CASE("a listener that throws changes nothing for the call") {
