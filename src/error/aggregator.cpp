@@ -39,24 +39,6 @@ class ShortText {
   std::uint8_t size_ = 0;
 };
 
-/// The function's name without its type and arguments: "gf::pipeline::ModelFolders::inspect".
-std::string_view short_place(std::string_view name) {
-  // The argument list is the last bracket that is not a lambda's.
-  auto end = name.find('(');
-  if (end == 0 || end == std::string_view::npos) return name;
-  while (end != std::string_view::npos && name.substr(0, end).ends_with("operator")) end = name.find('(', end + 2);
-  if (end == std::string_view::npos) return name;
-  name = name.substr(0, end);
-  int depth = 0;
-  for (auto at = name.size(); at > 0; --at) {
-    const char c = name[at - 1];
-    if (c == '>') ++depth;
-    if (c == '<') --depth;
-    if (c == ' ' && depth == 0) return name.substr(at);
-  }
-  return name;
-}
-
 /// Who is behind most of a group's errors: one candidate by majority vote (Boyer and Moore 1991), with its count since
 /// it became the candidate.
 struct Majority {
@@ -286,6 +268,7 @@ void ErrorAggregator::record(const Error& error, const ErrorTags& tags, std::int
   take({fingerprint_of(error), false, error.status, entry == nullptr ? Severity::error : entry->severity, error.message,
         where.function_name(), tags},
        std::max<std::int64_t>(now_us, 0));
+  if (options_.observer) options_.observer->observe(error, tags);
 }
 
 void ErrorAggregator::record(const CodedError& error, const ErrorTags& tags, std::int64_t now_us) noexcept {
@@ -298,8 +281,9 @@ void ErrorAggregator::record(const CodedError& error, const ErrorTags& tags, std
 
 void ErrorAggregator::record_text(std::string_view module, std::string_view text, Severity severity,
                                   const ErrorTags& tags, std::int64_t now_us) noexcept {
-  const auto fingerprint = fingerprint_of_text(text) ^ fingerprint_of_text(module) * 0x9E3779B97F4A7C15u;
-  take({fingerprint, true, Status::internal, severity, text, std::nullopt, tags}, std::max<std::int64_t>(now_us, 0));
+  take({fingerprint_of_foreign(module, text), true, Status::internal, severity, text, std::nullopt, tags},
+       std::max<std::int64_t>(now_us, 0));
+  if (options_.observer) options_.observer->observe_text(module, text, severity, tags);
 }
 
 void ErrorAggregator::follow(std::uint16_t index, const std::optional<SpikeChange>& change, std::int64_t now_us) {

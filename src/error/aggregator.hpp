@@ -24,6 +24,15 @@ struct ErrorTags {
   std::string_view device = {};
 };
 
+/// Hears of every error that an aggregator takes, on the thread that records it: it must not wait. (ErrorStore is one.)
+class ErrorObserver {
+ public:
+  virtual ~ErrorObserver() = default;
+  virtual void observe(const Error& error, const ErrorTags& tags) noexcept = 0;
+  virtual void observe_text(std::string_view module, std::string_view text, Severity severity,
+                            const ErrorTags& tags) noexcept = 0;
+};
+
 struct AggregatorOptions {
   std::uint32_t group_limit = 4096;             ///< 1 to 65535. About 1.6 KiB a group, taken as groups appear.
   std::uint32_t template_limit = 1000;          ///< Of them, groups of foreign texts; 1 to group_limit.
@@ -32,6 +41,7 @@ struct AggregatorOptions {
   Severity alert_from = Severity::warning;      ///< Groups below raise no alarm.
   std::uint32_t alert_limit = 256;  ///< Alarms kept for next_alert; the oldest go first, counted. At least 1.
   SpikeOptions spike;
+  std::shared_ptr<ErrorObserver> observer;  ///< Shared with the host, which may close it first; may be null.
 };
 
 /// One group, as it is now.

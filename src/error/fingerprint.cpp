@@ -187,8 +187,9 @@ void scan(std::string_view text, Emit emit) {
 
 }  // namespace
 
-std::uint64_t fingerprint_of(const Error& error) noexcept {
-  Hash hash;
+namespace {
+
+void add_chain(Hash& hash, const Error& error) noexcept {
   const auto link = [&](Status status, const ForeignCode& foreign) {
     hash.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(status)) << 32 |
              static_cast<std::uint64_t>(foreign.domain));
@@ -196,6 +197,13 @@ std::uint64_t fingerprint_of(const Error& error) noexcept {
   };
   for (auto cause = error.causes.rbegin(); cause != error.causes.rend(); ++cause) link(cause->status, cause->foreign);
   link(error.status, error.foreign);
+}
+
+}  // namespace
+
+std::uint64_t fingerprint_of(const Error& error) noexcept {
+  Hash hash;
+  add_chain(hash, error);
   if (!error.causes.empty()) hash.add(error.causes.back().where.function_name());
   hash.add(error.where.function_name());
   return hash.value();
@@ -214,6 +222,13 @@ std::uint64_t fingerprint_of(const CodedError& error) noexcept {
   return hash.value();
 }
 
+std::uint64_t fingerprint_of(const Error& error, std::string_view place) noexcept {
+  Hash hash;
+  add_chain(hash, error);
+  hash.add(place);
+  return hash.value();
+}
+
 std::uint64_t fingerprint_of_text(std::string_view text) noexcept {
   Hash hash;
   hash.add(std::string_view("text"));  // Apart from our own errors'.
@@ -221,10 +236,32 @@ std::uint64_t fingerprint_of_text(std::string_view text) noexcept {
   return hash.value();
 }
 
+std::uint64_t fingerprint_of_foreign(std::string_view module, std::string_view text) noexcept {
+  return fingerprint_of_text(text) ^ fingerprint_of_text(module) * 0x9E3779B97F4A7C15u;
+}
+
 std::string template_of(std::string_view text) {
   std::string out;
   scan(text, [&](std::string_view piece) { out += piece; });
   return out;
+}
+
+std::string_view short_place(std::string_view function) {
+  std::string_view name(function);
+  // The argument list is the last bracket that is not a lambda's.
+  auto end = name.find('(');
+  if (end == 0 || end == std::string_view::npos) return name;
+  while (end != std::string_view::npos && name.substr(0, end).ends_with("operator")) end = name.find('(', end + 2);
+  if (end == std::string_view::npos) return name;
+  name = name.substr(0, end);
+  int depth = 0;
+  for (auto at = name.size(); at > 0; --at) {
+    const char c = name[at - 1];
+    if (c == '>') ++depth;
+    if (c == '<') --depth;
+    if (c == ' ' && depth == 0) return name.substr(at);
+  }
+  return name;
 }
 
 }  // namespace gf::error

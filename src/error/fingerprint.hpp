@@ -28,6 +28,10 @@ struct CodedError {
 /// Of such an error: as of our own, with the place in the functions' stead.
 std::uint64_t fingerprint_of(const CodedError& error) noexcept;
 
+/// The same with a place in words, of errors that come from elsewhere: of the chain only statuses and foreign codes
+/// count.
+std::uint64_t fingerprint_of(const Error& error, std::string_view place) noexcept;
+
 /// Of a foreign text that has no code (a driver's, a database's): its template. Masked are numbers, ids (hex, UUIDs,
 /// mixed letters and digits), what stands in quotes, paths and URLs; runs of space count as one. The first 4096 bytes
 /// are looked at, in one pass. Allocates nothing. Never 0.
@@ -36,7 +40,14 @@ std::uint64_t fingerprint_of(const CodedError& error) noexcept;
 /// differs after masking is another error.
 std::uint64_t fingerprint_of_text(std::string_view text) noexcept;
 
+/// The same with whose text it is.
+std::uint64_t fingerprint_of_foreign(std::string_view module, std::string_view text) noexcept;
+
 /// The template itself, for people: `#` for numbers and ids, `"*"` for quoted, `<path>` for paths and URLs.
 std::string template_of(std::string_view text);
+
+/// A compiler's name of a function without its type and arguments: "gf::pipeline::ModelFolders::inspect". Points into
+/// it.
+std::string_view short_place(std::string_view function);
 
 }  // namespace gf::error
