@@ -247,7 +247,7 @@ std::string template_of(std::string_view text) {
 }
 
 std::string_view short_place(std::string_view function) {
-  std::string_view name(function);
+  auto name = function;
   // The argument list is the last bracket that is not a lambda's.
   auto end = name.find('(');
   if (end == 0 || end == std::string_view::npos) return name;
