@@ -39,7 +39,7 @@ void write_classes(JsonText& out, std::string_view name, const std::array<std::u
   out.member("staging", bytes[2]).end_object();
 }
 
-void write_account(JsonText& out, const pipeline::LedgerAccount& account) {
+void write_account(JsonText& out, const cache::LedgerAccount& account) {
   out.begin_object().member("device", 0).member("total_bytes", account.total).member("peak_bytes", account.peak);
   out.key("limit_bytes");
   if (account.limit == 0) {

@@ -6,10 +6,10 @@
 #include "base/ids.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
+#include "cache/ledger.hpp"
 #include "error/crash_note.hpp"
 #include "error/handler.hpp"
 #include "pipeline/image.hpp"
-#include "pipeline/ledger.hpp"
 #include "pipeline/request.hpp"
 #include "queue/lanes.hpp"
 #include "queue/rate_limiter.hpp"
@@ -125,8 +125,8 @@ struct EngineOptions {
   std::function<void(const LogLine&)> log_callback;
   /// Hears of the log's last lines, of the jobs that run and of the memory held; may be null. Shared as the ledger.
   std::shared_ptr<error::CrashNote> crash_note;
-  /// Shared with the engine's threads, which may outlive close(). nullptr: pipeline::process_ledger().
-  std::shared_ptr<pipeline::Ledger> ledger;
+  /// Shared with the engine's threads, which may outlive close(). nullptr: cache::process_ledger().
+  std::shared_ptr<cache::Ledger> ledger;
   const Clock* clock = nullptr;  ///< nullptr: system_clock(). Must outlive the engine's threads.
 };
 

@@ -64,7 +64,7 @@ Result<EngineOptions> checked(EngineOptions options) {
       return invalid(fmt::format("backend_path is {}; it must be absolute", shown(options.backend_path)));
     }
   }
-  if (!options.ledger) options.ledger = pipeline::process_ledger();
+  if (!options.ledger) options.ledger = cache::process_ledger();
   if (options.clock == nullptr) options.clock = &system_clock();
   return options;
 }

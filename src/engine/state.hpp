@@ -50,7 +50,7 @@ struct Engine::State {
 
   const EngineOptions options;
   const Clock& clock;
-  pipeline::Ledger& ledger;
+  cache::Ledger& ledger;
   const std::int64_t opened_us;
   const std::unique_ptr<EngineLog> log_owner;  // Before all that may write to it while it is destroyed.
   EngineLog& log;

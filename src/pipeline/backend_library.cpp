@@ -227,7 +227,7 @@ struct Backend::HostTable {
     raw.reserve = [](void* context, std::uint32_t device, std::uint32_t kind, std::uint64_t bytes,
                      gf_backend_error* error) -> std::int32_t {
       try {
-        const auto answer = of(context).host.ledger->reserve(device, static_cast<MemoryKind>(kind), bytes);
+        const auto answer = of(context).host.ledger->reserve(device, static_cast<cache::MemoryKind>(kind), bytes);
         return answer ? 0 : tell(error, answer.error());
       } catch (...) {
         return out_of_memory(error);
@@ -235,12 +235,13 @@ struct Backend::HostTable {
     };
     // The account exists since the bytes were reserved, so that these two need no memory.
     raw.commit = [](void* context, std::uint32_t device, std::uint32_t kind, std::uint64_t bytes) {
-      fenced_quietly([&] { of(context).host.ledger->commit(device, static_cast<MemoryKind>(kind), bytes); });
+      fenced_quietly([&] { of(context).host.ledger->commit(device, static_cast<cache::MemoryKind>(kind), bytes); });
     };
     raw.release = [](void* context, std::uint32_t device, std::uint32_t kind, std::uint64_t bytes,
                      std::uint32_t committed) {
-      fenced_quietly(
-          [&] { of(context).host.ledger->release(device, static_cast<MemoryKind>(kind), bytes, committed != 0); });
+      fenced_quietly([&] {
+        of(context).host.ledger->release(device, static_cast<cache::MemoryKind>(kind), bytes, committed != 0);
+      });
     };
     raw.file_open = [](void*, const char* path, gf_backend_file** file, gf_backend_file_stamp* stamp,
                        gf_backend_error* error) -> std::int32_t {

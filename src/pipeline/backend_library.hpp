@@ -5,8 +5,8 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
+#include "cache/ledger.hpp"
 #include "pipeline/backend_abi.h"
-#include "pipeline/ledger.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -53,7 +53,7 @@ class BackendRun;
 /// What an instance of the backend is given. All must outlive it.
 struct BackendHost {
   LogSink* log = nullptr;
-  Ledger* ledger = nullptr;
+  cache::Ledger* ledger = nullptr;
   const Clock* clock = nullptr;
 };
 

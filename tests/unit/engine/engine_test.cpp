@@ -38,7 +38,7 @@ constexpr std::int64_t long_us = 60'000'000;
 /// An engine on a folder of fake models.
 struct World {
   TemporaryFolder folder;
-  std::shared_ptr<pipeline::Ledger> ledger = std::make_shared<pipeline::Ledger>();
+  std::shared_ptr<cache::Ledger> ledger = std::make_shared<cache::Ledger>();
   EngineOptions options;
   std::shared_ptr<Engine> engine;
 

@@ -39,7 +39,7 @@ struct World {
     options.executor_count = executors;
     options.queue_limit = 20'000;
     options.retained_job_count = 20'000;
-    options.ledger = std::make_shared<pipeline::Ledger>();
+    options.ledger = std::make_shared<cache::Ledger>();
     auto opened = Engine::open(options);
     REQUIRE(opened.has_value());
     engine = opened.value();

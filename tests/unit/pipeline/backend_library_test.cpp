@@ -12,10 +12,10 @@
 
 using gf::LogLevel;
 using gf::Status;
+using gf::cache::Ledger;
 using gf::pipeline::Backend;
 using gf::pipeline::BackendLibrary;
 using gf::pipeline::CallWatcher;
-using gf::pipeline::Ledger;
 using gf::test::TemporaryFolder;
 using gf::test::write_file;
 using gf::test::write_model;

@@ -9,7 +9,7 @@
 #include <memory>
 #include <mutex>
 
-namespace gf::pipeline {
+namespace gf::cache {
 
 /// What bytes are counted as; values of gf_backend_memory_kind.
 enum class MemoryKind : std::uint32_t { weights = 0, activations = 1, staging = 2 };
@@ -63,4 +63,4 @@ class Ledger {
 /// The ledger of this process's devices: several engines share one device. Lives as long as the process.
 std::shared_ptr<Ledger> process_ledger();
 
-}  // namespace gf::pipeline
+}  // namespace gf::cache

@@ -1,4 +1,4 @@
-#include "pipeline/ledger.hpp"
+#include "cache/ledger.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,8 +9,8 @@
 #include <vector>
 
 using gf::Status;
-using gf::pipeline::Ledger;
-using gf::pipeline::MemoryKind;
+using gf::cache::Ledger;
+using gf::cache::MemoryKind;
 
 TEST_CASE("promised and held bytes are counted by device and kind, with a peak") {
   Ledger ledger;

@@ -1,11 +1,11 @@
-#include "pipeline/ledger.hpp"
+#include "cache/ledger.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
 
-namespace gf::pipeline {
+namespace gf::cache {
 namespace {
 
 // What a caller gives back twice must not make the account wrap round to 16 exabytes.
@@ -91,4 +91,4 @@ std::shared_ptr<Ledger> process_ledger() {
   return *ledger;
 }
 
-}  // namespace gf::pipeline
+}  // namespace gf::cache
