@@ -1,33 +1,145 @@
 #include "cache/ledger.hpp"
 
+#include "base/platform_wait.hpp"
+#include "cache/memory_scope.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
+#include <utility>
 
 namespace gf::cache {
 namespace {
 
-// What a caller gives back twice must not make the account wrap round to 16 exabytes.
-void subtract(std::atomic<std::uint64_t>& from, std::uint64_t bytes) { from -= std::min(from.load(), bytes); }
+/// Without any limit an account still ends where its sums would.
+constexpr std::uint64_t largest_total = no_limit / 2;
 
-std::size_t index_of(MemoryKind kind) { return static_cast<std::size_t>(kind); }
+/// Takes away at most what is there: what a caller gives back twice must not make the account wrap round to 16
+/// exabytes. Answers how much it was.
+std::uint64_t subtract(std::atomic<std::uint64_t>& from, std::uint64_t bytes) noexcept {
+  auto held = from.load();
+  std::uint64_t taken = 0;
+  do {
+    taken = std::min(held, bytes);
+  } while (!from.compare_exchange_weak(held, held - taken));
+  return taken;
+}
 
-bool is_known(std::uint32_t device, MemoryKind kind) {
+template <class Number>
+void raise_to(std::atomic<Number>& peak, Number value) noexcept {
+  auto seen = peak.load();
+  while (seen < value && !peak.compare_exchange_weak(seen, value)) {
+  }
+}
+
+std::size_t index_of(MemoryKind kind) noexcept { return static_cast<std::size_t>(kind); }
+
+bool is_known(std::uint32_t device, MemoryKind kind) noexcept {
   return device < Ledger::max_devices && index_of(kind) < memory_kinds;
 }
 
 }  // namespace
 
-void Ledger::settle(Account& account) {
-  std::uint64_t total = 0;
-  for (std::size_t kind = 0; kind < memory_kinds; ++kind) total += account.committed[kind] + account.reserved[kind];
-  account.total = total;
-  account.peak = std::max(account.peak.load(), total);
+std::string_view name_of(MemoryKind kind) {
+  constexpr std::array<std::string_view, memory_kinds> names = {"weights", "activations", "staging"};
+  return index_of(kind) < names.size() ? names[index_of(kind)] : "unknown";
 }
 
-void Ledger::set_limit(std::uint32_t device, std::uint64_t bytes) {
-  if (device < max_devices) accounts_[device].limit = bytes;
+std::string_view name_of(MemoryStage stage) {
+  constexpr std::array<std::string_view, memory_stages> names = {"none", "loading", "encoding", "sampling", "decoding"};
+  const auto index = static_cast<std::size_t>(stage);
+  return index < names.size() ? names[index] : "unknown";
+}
+
+class Ledger::Owner {
+ public:
+  explicit Owner(std::string_view owner_name) : name(owner_name) {}
+
+  const std::string name;
+  std::array<std::atomic<std::int64_t>, memory_kinds> bytes{};
+  std::atomic<std::int64_t> total{0};
+  std::atomic<std::int64_t> peak{0};
+  std::array<std::atomic<std::int64_t>, memory_stages> by_stage{};
+  std::array<std::atomic<std::int64_t>, memory_stages> stage_peak{};
+  Owner* next = nullptr;  // Written before it is in the list, and never again.
+};
+
+Ledger::~Ledger() {
+  for (auto& account : accounts_) {
+    for (auto* owner = account.owners.load(); owner != nullptr;) delete std::exchange(owner, owner->next);
+  }
+}
+
+std::uint64_t Ledger::limit_of(const Account& account) noexcept {
+  auto least = std::min({account.budget.load(), account.configured.load(), account.outside.load(), largest_total});
+  for (auto active = account.active.load(); active != 0; active &= active - 1) {
+    least = std::min(least, account.watches[static_cast<std::size_t>(__builtin_ctz(active))].limit.load());
+  }
+  return least;
+}
+
+void Ledger::tell_if_over(const Account& account) noexcept {
+  if (account.total.load() > limit_of(account)) ring();
+}
+
+void Ledger::ring() noexcept {
+  news_.fetch_add(1);
+  if (waiting_.load() != 0) wake_all(news_);
+}
+
+void Ledger::wait_for_news(std::uint32_t seen, std::int64_t timeout_us) const noexcept {
+  waiting_.fetch_add(1);
+  if (news_.load() == seen) wait_on(news_, seen, timeout_us);
+  waiting_.fetch_sub(1);
+}
+
+void Ledger::set_budget(std::uint32_t device, std::uint64_t bytes) noexcept {
+  if (device >= max_devices) return;
+  accounts_[device].budget = bytes == 0 ? no_limit : bytes;
+  tell_if_over(accounts_[device]);
+}
+
+void Ledger::set_configured(std::uint32_t device, std::uint64_t bytes) noexcept {
+  if (device >= max_devices) return;
+  accounts_[device].configured = bytes;
+  tell_if_over(accounts_[device]);
+}
+
+void Ledger::set_outside(std::uint32_t device, std::uint64_t bytes) noexcept {
+  if (device >= max_devices) return;
+  accounts_[device].outside = bytes;
+  tell_if_over(accounts_[device]);
+}
+
+std::uint64_t Ledger::limit(std::uint32_t device) const noexcept {
+  return device < max_devices ? limit_of(accounts_[device]) : 0;
+}
+
+void Ledger::rose(Account& account, std::uint64_t total) noexcept {
+  raise_to(account.peak, total);
+  for (auto active = account.active.load(); active != 0; active &= active - 1) {
+    raise_to(account.watches[static_cast<std::size_t>(__builtin_ctz(active))].peak, total);
+  }
+}
+
+void Ledger::attribute(std::uint32_t device, MemoryKind kind, std::int64_t bytes) noexcept {
+  const auto& thread = MemoryTag::thread();
+  for (auto* scope = thread.scope; scope != nullptr; scope = scope->outer_) {
+    if (&scope->ledger_ == this && scope->device_ == device) scope->count(kind, bytes);
+  }
+  const auto* tag = thread.tag;
+  if (tag == nullptr || &tag->ledger_ != this || tag->device_ != device || tag->owner_ == nullptr) return;
+  auto& owner = *tag->owner_;
+  owner.bytes[index_of(kind)] += bytes;
+  raise_to(owner.peak, owner.total += bytes);
+  const auto stage = static_cast<std::size_t>(tag->stage_);
+  raise_to(owner.stage_peak[stage], owner.by_stage[stage] += bytes);
+}
+
+void Ledger::attribute_promise(std::uint32_t device, MemoryKind kind, std::int64_t bytes) noexcept {
+  for (auto* scope = MemoryTag::thread().scope; scope != nullptr; scope = scope->outer_) {
+    if (&scope->ledger_ == this && scope->device_ == device) scope->promise(kind, bytes);
+  }
 }
 
 Result<void> Ledger::reserve(std::uint32_t device, MemoryKind kind, std::uint64_t bytes) {
@@ -37,41 +149,59 @@ Result<void> Ledger::reserve(std::uint32_t device, MemoryKind kind, std::uint64_
                              max_devices, memory_kinds),
                  {}};
   }
-  const std::lock_guard lock(mutex_);
   auto& account = accounts_[device];
-  // Without a limit of its own an account still ends where its sums would.
-  const auto set = account.limit.load();
-  const auto limit = set == 0 ? std::numeric_limits<std::uint64_t>::max() / 2 : set;
-  const auto total = account.total.load();
-  if (total > limit || bytes > limit - total) {
-    return Error{
-        Status::over_budget,
-        fmt::format("{} bytes were asked of device {}, which holds {} of at most {}", bytes, device, total, limit),
-        {}};
+  for (auto* scope = MemoryTag::thread().scope; scope != nullptr; scope = scope->outer_) {
+    if (&scope->ledger_ != this || scope->device_ != device) continue;
+    if (auto refused = scope->refuse(bytes)) {
+      account.refusals += 1;
+      return std::move(*refused);
+    }
   }
+  auto total = account.total.load();
+  do {
+    const auto limit = limit_of(account);
+    if (total > limit || bytes > limit - total) {
+      account.refusals += 1;
+      return Error{
+          Status::over_budget,
+          fmt::format("{} bytes were asked of device {}, which holds {} of at most {}", bytes, device, total, limit),
+          {}}
+          .with("device", fmt::to_string(device))
+          .with("needed_bytes", fmt::to_string(bytes))
+          .with("held_bytes", fmt::to_string(total))
+          .with("limit_bytes", fmt::to_string(limit));
+    }
+  } while (!account.total.compare_exchange_weak(total, total + bytes));
   account.reserved[index_of(kind)] += bytes;
-  settle(account);
+  rose(account, total + bytes);
+  attribute(device, kind, static_cast<std::int64_t>(bytes));
+  attribute_promise(device, kind, static_cast<std::int64_t>(bytes));
   return success();
 }
 
-void Ledger::commit(std::uint32_t device, MemoryKind kind, std::uint64_t bytes) {
+void Ledger::commit(std::uint32_t device, MemoryKind kind, std::uint64_t bytes) noexcept {
   if (!is_known(device, kind)) return;
-  const std::lock_guard lock(mutex_);
   auto& account = accounts_[device];
-  subtract(account.reserved[index_of(kind)], bytes);
+  const auto promised = subtract(account.reserved[index_of(kind)], bytes);
   account.committed[index_of(kind)] += bytes;
-  settle(account);
+  attribute_promise(device, kind, -static_cast<std::int64_t>(promised));
+  if (promised == bytes) return;
+  const auto more = bytes - promised;
+  rose(account, account.total.fetch_add(more) + more);
+  attribute(device, kind, static_cast<std::int64_t>(more));
+  tell_if_over(account);
 }
 
-void Ledger::release(std::uint32_t device, MemoryKind kind, std::uint64_t bytes, bool committed) {
+void Ledger::release(std::uint32_t device, MemoryKind kind, std::uint64_t bytes, bool committed) noexcept {
   if (!is_known(device, kind)) return;
-  const std::lock_guard lock(mutex_);
   auto& account = accounts_[device];
-  subtract(committed ? account.committed[index_of(kind)] : account.reserved[index_of(kind)], bytes);
-  settle(account);
+  const auto given = subtract(committed ? account.committed[index_of(kind)] : account.reserved[index_of(kind)], bytes);
+  subtract(account.total, given);
+  attribute(device, kind, -static_cast<std::int64_t>(given));
+  if (!committed) attribute_promise(device, kind, -static_cast<std::int64_t>(given));
 }
 
-LedgerAccount Ledger::account(std::uint32_t device) const {
+LedgerAccount Ledger::account(std::uint32_t device) const noexcept {
   LedgerAccount out;
   if (device >= max_devices) return out;
   const auto& account = accounts_[device];
@@ -81,9 +211,131 @@ LedgerAccount Ledger::account(std::uint32_t device) const {
   }
   out.total = account.total;
   out.peak = account.peak;
-  out.limit = account.limit;
+  out.budget = account.budget;
+  out.configured = account.configured;
+  out.outside = account.outside;
+  const auto limit = limit_of(account);
+  out.limit = limit == largest_total ? no_limit : limit;
+  out.refusals = account.refusals;
   return out;
 }
+
+std::uint64_t Ledger::total(std::uint32_t device) const noexcept {
+  return device < max_devices ? accounts_[device].total.load() : 0;
+}
+
+std::uint64_t Ledger::excess(std::uint32_t device) const noexcept {
+  const auto held = total(device);
+  const auto most = limit(device);
+  return held > most ? held - most : 0;
+}
+
+Ledger::Owner* Ledger::owner(std::uint32_t device, std::string_view name) {
+  if (device >= max_devices) return nullptr;
+  auto& first = accounts_[device].owners;
+  auto* head = first.load();
+  std::unique_ptr<Owner> made;
+  const Owner* searched_to = nullptr;  // What lies behind was looked at in the round before.
+  for (;;) {
+    for (auto* at = head; at != searched_to; at = at->next) {
+      if (at->name == name) return at;
+    }
+    searched_to = head;
+    if (!made) made = std::make_unique<Owner>(name);
+    made->next = head;
+    if (first.compare_exchange_strong(head, made.get())) return made.release();
+  }
+}
+
+OwnerAccount Ledger::account(const Owner& owner) {
+  // A moment's difference between two threads may show as a sum below 0.
+  const auto shown = [](std::int64_t bytes) { return static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0)); };
+  OwnerAccount out;
+  out.name = owner.name;
+  for (std::size_t kind = 0; kind < memory_kinds; ++kind) out.bytes[kind] = shown(owner.bytes[kind]);
+  out.total = shown(owner.total);
+  out.peak = shown(owner.peak);
+  for (std::size_t stage = 0; stage < memory_stages; ++stage) {
+    out.by_stage[stage] = owner.by_stage[stage];
+    out.stage_peak[stage] = owner.stage_peak[stage];
+  }
+  return out;
+}
+
+std::vector<OwnerAccount> Ledger::owners(std::uint32_t device) const {
+  std::vector<OwnerAccount> out;
+  if (device >= max_devices) return out;
+  for (const auto* at = accounts_[device].owners.load(); at != nullptr; at = at->next) out.push_back(account(*at));
+  return out;
+}
+
+std::optional<std::uint32_t> Ledger::begin_watch(std::uint32_t device, std::uint64_t growth_limit) noexcept {
+  if (device >= max_devices) return std::nullopt;
+  auto& account = accounts_[device];
+  auto claimed = account.claimed.load();
+  std::uint32_t place = 0;
+  do {
+    place = 0;
+    while (place < max_watches && (claimed >> place & 1) != 0) ++place;
+    if (place == max_watches) return std::nullopt;
+  } while (!account.claimed.compare_exchange_weak(claimed, claimed | (1u << place)));
+  auto& watch = account.watches[place];
+  const auto total = account.total.load();
+  watch.begun = total;
+  watch.peak = total;
+  watch.limit = growth_limit >= largest_total - std::min(total, largest_total) ? no_limit : total + growth_limit;
+  account.active.fetch_or(1u << place);
+  return place;
+}
+
+Ledger::Watched Ledger::end_watch(std::uint32_t device, std::uint32_t place) noexcept {
+  if (device >= max_devices || place >= max_watches) return {};
+  auto& account = accounts_[device];
+  if ((account.active.fetch_and(~(1u << place)) >> place & 1) == 0) return {};
+  auto& watch = account.watches[place];
+  const Watched out{watch.begun, account.total, watch.peak};
+  account.claimed.fetch_and(~(1u << place));
+  return out;
+}
+
+void Ledger::add_reclaimer(const std::shared_ptr<Reclaimer>& reclaimer) {
+  const std::lock_guard lock(reclaimers_mutex_);
+  std::erase_if(reclaimers_, [](const auto& known) { return known.expired(); });
+  reclaimers_.push_back(reclaimer);
+}
+
+std::uint64_t Ledger::reclaim(std::uint32_t device, std::uint64_t bytes) {
+  std::vector<std::shared_ptr<Reclaimer>> asked;
+  {
+    const std::lock_guard lock(reclaimers_mutex_);
+    asked.reserve(reclaimers_.size());
+    for (const auto& known : reclaimers_) {
+      if (auto reclaimer = known.lock()) asked.push_back(std::move(reclaimer));
+    }
+  }
+  std::uint64_t given = 0;
+  for (const auto& reclaimer : asked) {
+    if (given >= bytes) break;
+    given += reclaimer->reclaim(device, bytes - given);
+  }
+  return given;
+}
+
+MemoryTag::Thread& MemoryTag::thread() noexcept {
+  static thread_local Thread of_this_thread;
+  return of_this_thread;
+}
+
+MemoryTag::MemoryTag(Ledger& ledger, std::uint32_t device, Ledger::Owner* owner, MemoryStage stage,
+                     std::string_view label) noexcept
+    : ledger_(ledger),
+      device_(device),
+      owner_(owner),
+      stage_(stage),
+      label_(label),
+      outer_(std::exchange(thread().tag, this)) {}
+
+MemoryTag::~MemoryTag() { thread().tag = outer_; }
 
 std::shared_ptr<Ledger> process_ledger() {
   // Never destroyed: threads of an engine that was not waited for may outlive static destruction.

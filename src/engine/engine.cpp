@@ -42,7 +42,7 @@ void write_classes(JsonText& out, std::string_view name, const std::array<std::u
 void write_account(JsonText& out, const cache::LedgerAccount& account) {
   out.begin_object().member("device", 0).member("total_bytes", account.total).member("peak_bytes", account.peak);
   out.key("limit_bytes");
-  if (account.limit == 0) {
+  if (account.limit == cache::no_limit) {
     out.null();
   } else {
     out.number(account.limit);

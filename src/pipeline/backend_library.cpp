@@ -26,6 +26,7 @@
 namespace gf::pipeline {
 namespace {
 
+constexpr std::uint32_t cpu = 0;  // The one device so far.
 constexpr std::string_view backend_file_name = "libgameforge_torch.so";
 
 gf_backend_error fresh_error() {
@@ -336,6 +337,8 @@ Result<std::shared_ptr<BackendModel>> Backend::load(const std::string& folder, s
   request.struct_size = sizeof request;
   request.path = folder.c_str();
   const SeamCall call(threads, watcher);
+  model->owner_ = host_->host.ledger->owner(cpu, folder);
+  const auto tag = model->counts_as(cache::MemoryStage::loading);
   GF_TRYV(fenced("load", [&](gf_backend_error* error) {
     return backend_->load(backend_, &request, call.raw(), &model->model_, error);
   }));
@@ -351,8 +354,14 @@ Result<std::shared_ptr<BackendModel>> Backend::load(const std::string& folder, s
   return model;
 }
 
+cache::MemoryTag BackendModel::counts_as(cache::MemoryStage stage) const {
+  return {*backend_->host_->host.ledger, cpu, owner_, stage};
+}
+
 BackendModel::~BackendModel() {
-  if (model_ != nullptr) fenced_quietly([this] { backend_->backend_->unload(model_); });
+  if (model_ == nullptr) return;
+  const auto tag = counts_as(cache::MemoryStage::loading);
+  fenced_quietly([this] { backend_->backend_->unload(model_); });
 }
 
 Result<std::shared_ptr<BackendConditioning>> BackendModel::encode(const gf_backend_encode_request& request,
@@ -360,6 +369,7 @@ Result<std::shared_ptr<BackendConditioning>> BackendModel::encode(const gf_backe
   std::shared_ptr<BackendConditioning> conditioning(new BackendConditioning);
   conditioning->model_ = shared_from_this();
   const SeamCall call(threads, watcher);
+  const auto tag = counts_as(cache::MemoryStage::encoding);
   GF_TRYV(fenced("encode", [&](gf_backend_error* error) {
     return backend_->backend_->encode(model_, &request, call.raw(), &conditioning->conditioning_, error);
   }));
@@ -372,6 +382,7 @@ Result<std::unique_ptr<BackendRun>> BackendModel::start(std::shared_ptr<BackendC
   std::unique_ptr<BackendRun> run(new BackendRun);
   run->model_ = shared_from_this();
   run->conditioning_ = std::move(conditioning);
+  const auto tag = counts_as(cache::MemoryStage::sampling);
   GF_TRYV(fenced("start", [&](gf_backend_error* error) {
     return backend_->backend_->start(model_, run->conditioning_->conditioning_, &request, &run->run_, error);
   }));
@@ -381,6 +392,7 @@ Result<std::unique_ptr<BackendRun>> BackendModel::start(std::shared_ptr<BackendC
 
 BackendConditioning::~BackendConditioning() {
   if (conditioning_ != nullptr) {
+    const auto tag = model_->counts_as(cache::MemoryStage::encoding);
     fenced_quietly([this] { model_->backend().backend_->conditioning_free(conditioning_); });
   }
 }
@@ -405,12 +417,15 @@ gf_backend_conditioning_info BackendConditioning::info() const {
 }
 
 BackendRun::~BackendRun() {
-  if (run_ != nullptr) fenced_quietly([this] { model_->backend().backend_->finish(run_); });
+  if (run_ == nullptr) return;
+  const auto tag = model_->counts_as(cache::MemoryStage::sampling);
+  fenced_quietly([this] { model_->backend().backend_->finish(run_); });
 }
 
 Result<std::uint32_t> BackendRun::step(std::uint32_t threads, CallWatcher& watcher) {
   const SeamCall call(threads, watcher);
   std::uint32_t remaining = 0;
+  const auto tag = model_->counts_as(cache::MemoryStage::sampling);
   GF_TRYV(fenced("step", [&](gf_backend_error* error) {
     return model_->backend().backend_->step(run_, call.raw(), &remaining, error);
   }));
@@ -419,6 +434,7 @@ Result<std::uint32_t> BackendRun::step(std::uint32_t threads, CallWatcher& watch
 
 Result<void> BackendRun::decode(std::uint32_t threads, CallWatcher& watcher, std::span<std::uint8_t> pixels) {
   const SeamCall call(threads, watcher);
+  const auto tag = model_->counts_as(cache::MemoryStage::decoding);
   return fenced("decode", [&](gf_backend_error* error) {
     return model_->backend().backend_->decode(run_, call.raw(), pixels.data(), pixels.size(), error);
   });

@@ -108,9 +108,15 @@ class BackendModel : public std::enable_shared_from_this<BackendModel> {
 
  private:
   friend class Backend;
+  friend class BackendConditioning;
+  friend class BackendRun;
   BackendModel() = default;
 
+  /// While it lives, what the thread takes from the ledger is this model's, in that stage.
+  cache::MemoryTag counts_as(cache::MemoryStage stage) const;
+
   std::shared_ptr<Backend> backend_;
+  cache::Ledger::Owner* owner_ = nullptr;  // The ledger's, by the model's folder.
   gf_backend_model* model_ = nullptr;
   gf_backend_model_info info_{};
 };

@@ -1001,13 +1001,13 @@ TEST_CASE("a model is loaded ahead, listed, pinned, and given back when its jobs
 TEST_CASE("what the ledger refuses fails the job before it is taken, and names the bytes") {
   World world;
   world.model("large", R"({"weight_bytes": 5000})");
-  world.ledger->set_limit(0, 4999);
+  world.ledger->set_budget(0, 4999);
   world.open();
   const auto job = submit(*world.engine, draft_of("large"));
   CHECK(wait_over(*world.engine, job).status == Status::over_budget);
   CHECK(error_of(*world.engine, job).message.find("5000 bytes") != std::string::npos);
   CHECK(world.ledger->account(0).total == 0);
-  world.ledger->set_limit(0, 5000);
+  world.ledger->set_budget(0, 5000);
   CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("large"))).state == JobState::done);
 }
 

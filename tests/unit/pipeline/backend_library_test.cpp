@@ -140,6 +140,12 @@ TEST_CASE("the host's table serves files, log, ledger and progress") {
     const auto conditioning = model->encode(prompt_of("x"), 1, world.watcher).value();
     auto run = model->start(conditioning, run_of(8, 2)).value();
     CHECK(world.ledger.account(0).committed[1] == 50);
+    const auto owners = world.ledger.owners(0);
+    REQUIRE(owners.size() == 1);
+    CHECK(owners[0].name == world.folder / "model");
+    CHECK(owners[0].total == 350);
+    CHECK(owners[0].by_stage[1] == 300);
+    CHECK(owners[0].by_stage[3] == 50);
     CHECK(run->step(1, world.watcher).value() == 1);
     CHECK(run->step(1, world.watcher).value() == 0);
     CHECK(run->step(1, world.watcher).error().status == Status::wrong_state);
@@ -152,6 +158,8 @@ TEST_CASE("the host's table serves files, log, ledger and progress") {
     CHECK(run->latents(latents).error().status == Status::invalid_argument);
   }
   CHECK(world.ledger.account(0).total == 0);
+  CHECK(world.ledger.owners(0).at(0).total == 0);
+  CHECK(world.ledger.owners(0).at(0).by_stage[3] == 0);
   CHECK(world.backend->statistics().models == 0);
 }
 
