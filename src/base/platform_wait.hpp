@@ -24,6 +24,8 @@ inline void light_fence() noexcept { std::atomic_signal_fence(std::memory_order_
 
 /// The calling thread's number as the system's tools show it.
 std::uint32_t thread_number() noexcept;
+/// Processor time that the calling thread has used, microseconds; 0 when unknown.
+std::int64_t thread_cpu_us() noexcept;
 /// The process's number, which is another one in a fork's child.
 std::int64_t process_number() noexcept;
 

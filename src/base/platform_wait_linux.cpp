@@ -39,6 +39,12 @@ void all_threads_fence() noexcept { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVA
 
 std::uint32_t thread_number() noexcept { return static_cast<std::uint32_t>(syscall(SYS_gettid)); }
 
+std::int64_t thread_cpu_us() noexcept {
+  timespec used{};
+  if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) != 0) return 0;
+  return std::int64_t{used.tv_sec} * 1'000'000 + used.tv_nsec / 1000;
+}
+
 std::int64_t process_number() noexcept { return getpid(); }
 
 }  // namespace gf

@@ -1,11 +1,14 @@
 #include "base/platform.hpp"
 
 #include "base/files.hpp"
+#include "base/platform_wait.hpp"
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cfenv>
 #include <csignal>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -178,4 +181,15 @@ TEST_CASE("resident memory grows with what is touched, and the peak is at least 
   CHECK(touched[bytes / 2] == 1);
   CHECK(after >= before + bytes * 3 / 4);  // A quarter of slack: other pages may be given back meanwhile.
   CHECK(gf::peak_resident_bytes() >= before + bytes * 3 / 4);
+}
+
+TEST_CASE("a thread's processor time grows while it computes, and not while it waits") {
+  const auto begun_us = gf::thread_cpu_us();
+  volatile std::uint64_t sum = 0;
+  while (gf::thread_cpu_us() - begun_us < 2000) sum = sum + 1;
+  CHECK(sum > 0);
+  const auto before_us = gf::thread_cpu_us();
+  const std::atomic<std::uint32_t> word{0};
+  gf::wait_on(word, 0, 50'000);
+  CHECK(gf::thread_cpu_us() - before_us < 50'000);
 }
