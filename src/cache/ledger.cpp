@@ -304,21 +304,29 @@ void Ledger::add_reclaimer(const std::shared_ptr<Reclaimer>& reclaimer) {
   reclaimers_.push_back(reclaimer);
 }
 
-std::uint64_t Ledger::reclaim(std::uint32_t device, std::uint64_t bytes) {
-  std::vector<std::shared_ptr<Reclaimer>> asked;
-  {
-    const std::lock_guard lock(reclaimers_mutex_);
-    asked.reserve(reclaimers_.size());
-    for (const auto& known : reclaimers_) {
-      if (auto reclaimer = known.lock()) asked.push_back(std::move(reclaimer));
-    }
+std::vector<std::shared_ptr<Reclaimer>> Ledger::reclaimers() {
+  std::vector<std::shared_ptr<Reclaimer>> out;
+  const std::lock_guard lock(reclaimers_mutex_);
+  out.reserve(reclaimers_.size());
+  for (const auto& known : reclaimers_) {
+    if (auto reclaimer = known.lock()) out.push_back(std::move(reclaimer));
   }
+  return out;
+}
+
+std::uint64_t Ledger::reclaim(std::uint32_t device, std::uint64_t bytes) {
   std::uint64_t given = 0;
-  for (const auto& reclaimer : asked) {
+  for (const auto& reclaimer : reclaimers()) {
     if (given >= bytes) break;
     given += reclaimer->reclaim(device, bytes - given);
   }
   return given;
+}
+
+std::uint64_t Ledger::reclaimable(std::uint32_t device) {
+  std::uint64_t sum = 0;
+  for (const auto& reclaimer : reclaimers()) sum += reclaimer->reclaimable(device);
+  return sum;
 }
 
 MemoryTag::Thread& MemoryTag::thread() noexcept {

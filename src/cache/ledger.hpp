@@ -60,6 +60,8 @@ class Reclaimer {
   virtual ~Reclaimer() = default;
   /// Frees idle memory of the device, at least so many bytes where there are so many; answers how many it were.
   virtual std::uint64_t reclaim(std::uint32_t device, std::uint64_t bytes) noexcept = 0;
+  /// How many it could free now.
+  virtual std::uint64_t reclaimable(std::uint32_t device) const noexcept = 0;
 };
 
 class MemoryScope;
@@ -124,6 +126,8 @@ class Ledger {
   void add_reclaimer(const std::shared_ptr<Reclaimer>& reclaimer);
   /// Asks the reclaimers in turn until they gave so many bytes; answers how many.
   std::uint64_t reclaim(std::uint32_t device, std::uint64_t bytes);
+  /// What they could give together.
+  std::uint64_t reclaimable(std::uint32_t device);
 
   /// A word that moves whenever a limit has fallen below what is held, or somebody rang.
   std::uint32_t news() const noexcept { return news_.load(); }
@@ -159,6 +163,7 @@ class Ledger {
   void tell_if_over(const Account& account) noexcept;
   static void rose(Account& account, std::uint64_t total) noexcept;
   void attribute(std::uint32_t device, MemoryKind kind, std::int64_t bytes) noexcept;
+  std::vector<std::shared_ptr<Reclaimer>> reclaimers();
   void attribute_promise(std::uint32_t device, MemoryKind kind, std::int64_t bytes) noexcept;
 
   std::array<Account, max_devices> accounts_;  // By device.

@@ -272,6 +272,7 @@ TEST_CASE("reclaimers are asked in turn until they gave enough, and not once the
       asked = bytes;
       return std::min(bytes, has);
     }
+    std::uint64_t reclaimable(std::uint32_t) const noexcept override { return has; }
     std::uint64_t has = 0;
     std::uint64_t asked = 0;
   };
@@ -282,6 +283,7 @@ TEST_CASE("reclaimers are asked in turn until they gave enough, and not once the
   second->has = 100;
   ledger.add_reclaimer(first);
   ledger.add_reclaimer(second);
+  CHECK(ledger.reclaimable(0) == 130);
   CHECK(ledger.reclaim(0, 20) == 20);
   CHECK(second->asked == 0);
   CHECK(ledger.reclaim(0, 50) == 50);

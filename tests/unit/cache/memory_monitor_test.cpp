@@ -41,9 +41,13 @@ struct IdleBytes final : gf::cache::Reclaimer {
     ledger.release(device, MemoryKind::weights, given, true);
     return given;
   }
+  std::uint64_t reclaimable(std::uint32_t which) const noexcept override {
+    const std::lock_guard lock(mutex);
+    return which == device ? idle : 0;
+  }
   Ledger& ledger;
   const std::uint32_t device;
-  std::mutex mutex;
+  mutable std::mutex mutex;
   std::uint64_t idle;
 };
 
