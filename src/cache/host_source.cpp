@@ -34,17 +34,14 @@ class KernelFile {
 
   bool is_open() const { return descriptor_ >= 0; }
 
-  /// Its text into `room`; nothing where it cannot be read. What is longer is cut.
+  /// Its beginning, as much as one read gives; nothing where it cannot be read. A second read would have the kernel
+  /// make the whole text again to find the place, and all that is looked for stands in the first page.
   std::optional<std::string_view> text(std::span<char> room) const {
-    std::size_t filled = 0;
-    while (filled < room.size()) {
-      const auto got = ::pread(descriptor_, room.data() + filled, room.size() - filled, static_cast<off_t>(filled));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return std::nullopt;
-      if (got == 0) break;
-      filled += static_cast<std::size_t>(got);
+    for (;;) {
+      const auto got = ::pread(descriptor_, room.data(), room.size(), 0);
+      if (got >= 0) return std::string_view(room.data(), static_cast<std::size_t>(got));
+      if (errno != EINTR) return std::nullopt;
     }
-    return std::string_view(room.data(), filled);
   }
 
  private:
