@@ -55,9 +55,9 @@ namespace {
 
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
 static_assert(sizeof(gf_aggregator_options) == 40);
-static_assert(sizeof(gf_error_report) == 96);
+static_assert(sizeof(gf_error_report) == 112);
 constexpr std::size_t first_options_bytes = 40;
-constexpr std::size_t first_report_bytes = 96;
+constexpr std::size_t first_report_bytes = 112;
 constexpr std::uint32_t most_causes = 16;
 
 static_assert(same(ForeignCode::Domain::none, GF_FOREIGN_NONE) &&
@@ -88,7 +88,6 @@ Result<AggregatorOptions> read_aggregator_options(const gf_aggregator_options* g
 Result<void> record(HostedAggregator& to, const gf_error_report* given) {
   if (given == nullptr) return invalid("report is NULL");
   GF_TRY(const auto report, read_options(given, gf_error_report GF_ERROR_REPORT_INIT, first_report_bytes, "report"));
-  if (report.reserved != 0) return unknown_value("report->reserved", report.reserved, 0, 0);
   GF_TRY(const auto status, known_status(report.status, "report->status"));
   GF_TRY(const auto severity, known(report.severity, Severity::fatal, "report->severity"));
   GF_TRY(const auto domain, known(report.foreign_domain, ForeignCode::Domain::redis, "report->foreign_domain"));
@@ -101,7 +100,7 @@ Result<void> record(HostedAggregator& to, const gf_error_report* given) {
   }
   std::array<Status, most_causes> causes;
   for (std::uint32_t index = 0; index < report.cause_count; ++index) {
-    GF_TRY(causes[index], known_status(report.causes[index], fmt::format("report->causes[{}]", index)));
+    GF_TRY(causes[index], known_status(report.causes[index].status, fmt::format("report->causes[{}].status", index)));
   }
   const ErrorTags tags{text_or_empty(report.model), text_or_empty(report.user), text_or_empty(report.device)};
   const auto message = text_or_empty(report.message);

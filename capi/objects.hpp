@@ -26,6 +26,8 @@ class RateLimiter;
 namespace gf::error {
 class CircuitBreaker;
 class CrashNote;
+class ErrorStore;
+class SharedBreakers;
 }  // namespace gf::error
 
 namespace gf::capi {
@@ -58,6 +60,8 @@ using RateLimiterTable = HandleTable<gf_rate_limiter, queue::RateLimiter>;
 using LoggerTable = HandleTable<gf_logger, HostedLogger>;
 using AggregatorTable = HandleTable<gf_aggregator, HostedAggregator>;
 using BreakerTable = HandleTable<gf_breaker, error::CircuitBreaker>;
+using SharedBreakersTable = HandleTable<gf_shared_breakers, error::SharedBreakers>;
+using ErrorStoreTable = HandleTable<gf_error_store, error::ErrorStore>;
 
 /// Never destroyed: a host's thread may call in while the process ends.
 EngineTable& engines();
@@ -70,6 +74,8 @@ RateLimiterTable& rate_limiters();
 LoggerTable& loggers();
 AggregatorTable& aggregators();
 BreakerTable& breakers();
+SharedBreakersTable& shared_breakers();
+ErrorStoreTable& error_stores();
 
 /// Whether a room's enumerator has the public one's number, `shift` apart: for assertions.
 template <class Inner>

@@ -2874,38 +2874,51 @@ typedef struct gf_aggregator_options {
 #define GF_AGGREGATOR_OPTIONS_INIT \
   { sizeof(gf_aggregator_options), 0, 0, 0, 0, 0, 0, 0 }
 
-/** Whose number foreign_number is. */
-typedef enum gf_foreign_code {
+/** Whose a foreign code is. */
+typedef enum gf_foreign_domain {
   GF_FOREIGN_NONE = 0,
-  GF_FOREIGN_SYSTEM = 1, /**< errno. */
-  GF_FOREIGN_SQLSTATE = 2,
+  GF_FOREIGN_SYSTEM = 1,   /**< errno */
+  GF_FOREIGN_SQLSTATE = 2, /**< Its five characters as a number of base 256. */
   GF_FOREIGN_SQLITE = 3,
   GF_FOREIGN_CUDA = 4,
   GF_FOREIGN_HTTP = 5,
   GF_FOREIGN_REDIS = 6
-} gf_foreign_code;
+} gf_foreign_domain;
 
-/** One error. Texts may be NULL. */
+/** What a lower layer said. */
+typedef struct gf_error_cause {
+  uint32_t status;         /**< gf_status. */
+  uint32_t foreign_domain; /**< gf_foreign_domain. */
+  int64_t foreign_number;
+  const char* message; /**< May be NULL. */
+} gf_error_cause;
+
+/** An error, for gf_aggregator_record and gf_error_store_record. Texts may be NULL; of long ones the beginning is kept.
+ */
 typedef struct gf_error_report {
-  uint32_t struct_size; /**< GF_ERROR_REPORT_INIT sets it. */
-  uint32_t status;      /**< gf_status; GF_OK: it has none, and is grouped by its module and its text's template. */
-  const char* message;  /**< What people see of it; with a status no part of what tells groups apart. */
-  const char* place;    /**< Where it arose, such as a function's name: tells groups apart. */
-  const char* module;   /**< Whose text it is, where there is no status. */
-  const char* model;    /**< What it belongs to, as the next two, so that it is seen when a group belongs to one. */
+  uint32_t struct_size;    /**< GF_ERROR_REPORT_INIT sets it. */
+  uint32_t status;         /**< gf_status; GF_OK: a foreign text that has no code, grouped by its words without numbers,
+                              ids, paths and quoted parts. */
+  uint32_t severity;       /**< gf_severity. Default: the status's; of a text, error. */
+  uint32_t foreign_domain; /**< gf_foreign_domain: a number of somebody else's that tells errors apart. */
+  int64_t foreign_number;
+  const char*
+      message;        /**< The store needs it. For people: of an error with a status it is no part of what groups it. */
+  const char* place;  /**< Where it arose, such as a function's name: a part of what groups it. */
+  const char* module; /**< Whose it is; of a text a part of what groups it. */
+  const char* model;  /**< What it belongs to. */
   const char* user;
   const char* device;
-  const uint32_t* causes;  /**< Statuses behind it, from near to far; they tell groups apart. */
-  uint32_t cause_count;    /**< To 16. */
-  uint32_t severity;       /**< gf_severity. Default: the status's, or GF_SEVERITY_ERROR. */
-  uint32_t foreign_domain; /**< gf_foreign_code: a code of somebody else's, which tells groups apart. */
-  uint32_t reserved;       /**< 0. */
-  int64_t foreign_number;
-  int64_t unix_us; /**< When; 0: now. Times that step back count as the latest. */
+  const char* const* context_keys; /**< What goes with it, to 16; an aggregator keeps none of it. */
+  const char* const* context_values;
+  const gf_error_cause* causes; /**< From near to far, to 16; their statuses tell groups apart. */
+  uint32_t context_count;
+  uint32_t cause_count;
+  int64_t unix_us; /**< When; 0: now. Times that step back count as the latest. The store takes the server's time. */
 } gf_error_report;
 
 #define GF_ERROR_REPORT_INIT \
-  { sizeof(gf_error_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(gf_error_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
  * Makes an aggregator.
@@ -3224,6 +3237,259 @@ GF_API gf_status gf_breaker_json(gf_breaker* breaker, char* buffer, uint64_t* si
  * Blocks: never.
  */
 GF_API gf_status gf_breaker_close(gf_breaker* breaker);
+
+/* ---- Shared circuit breakers ------------------------------------------------------------------------------------ */
+
+/**
+ * Circuit breakers that many processes share through Redis: what one finds out the others hear of within milliseconds,
+ * and when the break is over all of them together let no more calls through than one would. No call of gf_breaker_allow
+ * or gf_breaker_report ever waits for the server: threads of the library carry the news. Where it cannot be reached
+ * each process goes on with its own breakers. Usable without an engine:
+ *
+ *     gf_shared_breakers_options options = GF_SHARED_BREAKERS_OPTIONS_INIT;
+ *     options.redis_url = "redis://127.0.0.1";
+ *     if (gf_shared_breakers_open(&options, &shared) == GF_OK) {
+ *       gf_shared_breakers_share(shared, breaker, "image store", 0);
+ *     }
+ *
+ * To gf_shared_breakers_close.
+ */
+typedef struct gf_shared_breakers gf_shared_breakers;
+
+/** How breakers are shared. */
+typedef struct gf_shared_breakers_options {
+  uint32_t struct_size; /**< GF_SHARED_BREAKERS_OPTIONS_INIT sets it. */
+  uint32_t quorum; /**< In how many processes a breaker must have tripped before it opens for all, so that a machine
+                      that is sick by itself opens its own alone; to 1000. Default 2. */
+  const char* redis_url;        /**< As in gf_queue_options. */
+  const char* name_space;       /**< Who gives the same shares the breakers; no braces. Default "gameforge". */
+  int64_t vote_us;              /**< For how long a process's trip counts; 1 s to 7 days. Default 10 min. */
+  int64_t command_timeout_us;   /**< Of a turn to the server; 10 ms to 60 s. Default 0.5 s. */
+  int64_t stale_us;             /**< After so long without the server, forced states are forgotten; 1 s to 7 days.
+                                   Default 30 s. */
+  int64_t flush_us;             /**< How often counts are sent while there are new ones; 10 ms to 1 h. Default 1 s. */
+  int64_t look_every_us;        /**< How long a process that hears nothing sleeps; 100 ms to 1 h. Default 15 s. */
+  gf_log_callback log_callback; /**< What there is to tell, on a thread of the library; or NULL. */
+  void* log_user_data;
+  uint32_t log_level; /**< gf_log_level; lines above are not told. Default off. */
+  uint32_t reserved;  /**< 0 */
+} gf_shared_breakers_options;
+
+#define GF_SHARED_BREAKERS_OPTIONS_INIT \
+  { sizeof(gf_shared_breakers_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Begins to share breakers. The server is reached in the background.
+ *
+ * options: redis_url is needed; what it points to is copied, but for log_user_data.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT names the option; GF_ERR_UNSUPPORTED; GF_ERR_IO (no thread);
+ * GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: it is the caller's, to gf_shared_breakers_close.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_shared_breakers_open(const gf_shared_breakers_options* options, gf_shared_breakers** out_shared);
+
+/**
+ * Shares a breaker under a name, once, for as long as both are open.
+ *
+ * name:       1 to 200 bytes. Who uses the same name in the same name space shares the breaker.
+ * timeout_us: how long to wait until the present state is known; 0: it comes within a turn to the server.
+ *
+ * Errors: GF_ERR_ALREADY_EXISTS (the breaker is shared already); GF_ERR_TIMED_OUT: it is shared, and goes on alone
+ * until the server is heard; GF_ERR_SCHEMA_TOO_NEW, GF_ERR_WRONG_STATE: what is in the server under the name is not of
+ * this version, or somebody else's, and the breaker goes on alone; GF_ERR_OVER_BUDGET (4096 are shared);
+ * GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: nothing passes; either may be closed first.
+ * Threads: any.
+ * Blocks: at most timeout_us.
+ */
+GF_API gf_status gf_shared_breakers_share(gf_shared_breakers* shared, gf_breaker* breaker, const char* name,
+                                          int64_t timeout_us);
+
+/**
+ * Sets a state by hand for all who share the name, or refuses where the server does not answer: it is kept nowhere
+ * else. What gf_breaker_force sets is one process's own, and gives way to this.
+ *
+ * state:      gf_breaker_state: closed (with empty counts), forced open, forced closed or disabled.
+ * expires_us: after which it is closed again; 1 s to 7 days; not looked at for closed.
+ * by:         who, for others to read; 1 to 100 bytes.
+ *
+ * Errors: GF_ERR_UNSUPPORTED (another state); GF_ERR_INVALID_ARGUMENT; GF_ERR_INVALID_HANDLE; GF_ERR_SCHEMA_TOO_NEW;
+ * GF_ERR_WRONG_STATE; those of a server, as for a queue.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for Redis, at most command_timeout_us.
+ */
+GF_API gf_status gf_shared_breakers_force(gf_shared_breakers* shared, const char* name, uint32_t state,
+                                          int64_t expires_us, const char* by);
+
+/**
+ * Says how a breaker stands for all, as one JSON object: state, generation, left_us, votes, probing, reason, by and the
+ * counts of all processes; and under `link` how the server is reached.
+ *
+ * name: NULL for `link` alone, which asks nobody.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT; GF_ERR_SCHEMA_TOO_NEW;
+ * GF_ERR_WRONG_STATE; those of a server.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for Redis, at most command_timeout_us; with NULL never.
+ */
+GF_API gf_status gf_shared_breakers_json(gf_shared_breakers* shared, const char* name, char* buffer, uint64_t* size);
+
+/**
+ * Returns when every change and count that was there before is with the server.
+ *
+ * Errors: GF_ERR_TIMED_OUT; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: at most timeout_us.
+ */
+GF_API gf_status gf_shared_breakers_flush(gf_shared_breakers* shared, int64_t timeout_us);
+
+/**
+ * Ends the sharing: sends the last counts and gives unused probes back, and the breakers go on alone.
+ *
+ * shared: may be NULL.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the handle is gone.
+ * Threads: any; calls that other threads are in end by themselves.
+ * Blocks: at most timeout_us, and the moment that a thread takes to end.
+ */
+GF_API gf_status gf_shared_breakers_close(gf_shared_breakers* shared, int64_t timeout_us);
+
+/* ---- Error store ------------------------------------------------------------------------------------------------ */
+
+/**
+ * Errors of many processes in one place, in Redis: groups with counts, times and a sample, and the newest ones one by
+ * one. Usable without an engine; `gameforge errors` shows them. An error is copied by the call, and a thread masks
+ * secrets, groups and sends: what there is no room for while the server is gone is lost, counted, and told to whoever
+ * reads. To gf_error_store_close.
+ */
+typedef struct gf_error_store gf_error_store;
+
+/** How errors are stored. */
+typedef struct gf_error_store_options {
+  uint32_t struct_size;        /**< GF_ERROR_STORE_OPTIONS_INIT sets it. */
+  uint32_t kept_errors;        /**< Of the newest, one by one, about so many; to 1,000,000. Default 10,000. */
+  uint32_t group_limit;        /**< The groups seen least recently go; to 65,536. Default 4096. */
+  uint32_t most_waiting;       /**< Errors that wait to be sent; further ones are lost. To 1,000,000. Default 4096. */
+  const char* redis_url;       /**< As in gf_queue_options. */
+  const char* name_space;      /**< Who gives the same shares the store; no braces. Default "gameforge". */
+  const char* process;         /**< Who we are, to 100 bytes. Default: host name and process number. */
+  int64_t kept_us;             /**< A group that is not seen for so long goes; 1 min to 90 days. Default 7 days. */
+  int64_t command_timeout_us;  /**< Of a turn to the server; 10 ms to 60 s. Default 0.5 s. */
+  uint64_t most_waiting_bytes; /**< To 1 GiB. Default 1 MiB. */
+} gf_error_store_options;
+
+#define GF_ERROR_STORE_OPTIONS_INIT \
+  { sizeof(gf_error_store_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Opens an error store. It connects in the background.
+ *
+ * options: redis_url is needed; what it points to is copied.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT names the option; GF_ERR_UNSUPPORTED; GF_ERR_IO (no thread);
+ * GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the store is the caller's, to gf_error_store_close.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_error_store_open(const gf_error_store_options* options, gf_error_store** out_store);
+
+/**
+ * Hands an error over.
+ *
+ * Errors: GF_ERR_QUEUE_FULL: it is lost, and counted; GF_ERR_UNSUPPORTED; GF_ERR_INVALID_HANDLE;
+ * GF_ERR_INVALID_ARGUMENT.
+ * Ownership: what report points to is copied.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_error_store_record(gf_error_store* store, const gf_error_report* report);
+
+/**
+ * Gives the groups with most errors lately, most first, as one JSON object: window_us, errors, other (in groups that
+ * are not kept apart), lost, evicted_groups and groups, each with fingerprint, status, name, severity, title,
+ * in_window, total, first_us, last_us (since the Unix epoch, by the server's clock) and processes.
+ *
+ * window_us: 1 s to 8 days; by the minute up to 2 hours, and by the hour beyond.
+ * count:     1 to 1000.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT; GF_ERR_SCHEMA_TOO_NEW;
+ * GF_ERR_WRONG_STATE (the keys are somebody else's); those of a server, as for a queue.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for Redis, at most command_timeout_us for each group and three more.
+ */
+GF_API gf_status gf_error_store_top_json(gf_error_store* store, int64_t window_us, uint32_t count, char* buffer,
+                                         uint64_t* size);
+
+/**
+ * Gives one group as a JSON object: as gf_error_store_top_json does, with by_severity, by_process and its newest error
+ * as sample, with message, causes, context and process.
+ *
+ * fingerprint: as gf_error_store_top_json gives it, 1 to 16 hexadecimal digits.
+ *
+ * Errors: GF_ERR_NOT_FOUND; as gf_error_store_top_json.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for Redis, at most twice command_timeout_us.
+ */
+GF_API gf_status gf_error_store_show_json(gf_error_store* store, const char* fingerprint, char* buffer, uint64_t* size);
+
+/**
+ * Gives errors one by one, as a JSON object: errors, each with id and either error or lost, the number that a process
+ * could not send; and next.
+ *
+ * after:      next of the call before; NULL: the newest `count`.
+ * count:      1 to 1000.
+ * timeout_us: how long to wait where there are none yet; to 1 h.
+ *
+ * Errors: as gf_error_store_top_json.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: at most timeout_us, and for Redis twice command_timeout_us, or 2 s where it hangs while this waits.
+ */
+GF_API gf_status gf_error_store_tail_json(gf_error_store* store, const char* after, uint32_t count, int64_t timeout_us,
+                                          char* buffer, uint64_t* size);
+
+/**
+ * Says what became of the errors that were handed over, as one JSON object: taken, sent, lost, failures.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_error_store_statistics_json(gf_error_store* store, char* buffer, uint64_t* size);
+
+/**
+ * Returns when every error that was handed over before is with the server.
+ *
+ * Errors: GF_ERR_TIMED_OUT; GF_ERR_SCHEMA_TOO_NEW, GF_ERR_WRONG_STATE, GF_ERR_UNAUTHORISED: the server takes none of
+ * them; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: at most timeout_us.
+ */
+GF_API gf_status gf_error_store_flush(gf_error_store* store, int64_t timeout_us);
+
+/**
+ * Sends the rest and closes. What is not sent by then is lost.
+ *
+ * store: may be NULL.
+ *
+ * Errors: GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the handle is gone.
+ * Threads: any; calls that other threads are in end by themselves.
+ * Blocks: at most timeout_us, and the moment that a thread takes to end.
+ */
+GF_API gf_status gf_error_store_close(gf_error_store* store, int64_t timeout_us);
 
 #ifdef __cplusplus
 }

@@ -419,14 +419,16 @@ bool ErrorStore::put(Incoming&& incoming) noexcept {
   return thread_->put(std::move(incoming), bytes);
 }
 
-bool ErrorStore::record(const Error& error, const ErrorTags& tags, std::string_view place) noexcept {
+bool ErrorStore::record(const Error& error, const ErrorTags& tags, std::optional<std::string_view> place,
+                        std::string_view module, Severity severity) noexcept {
   try {
     Incoming incoming;
-    incoming.fingerprint = place.empty() ? fingerprint_of(error) : fingerprint_of(error, place);
+    incoming.fingerprint = place ? fingerprint_of(error, *place) : fingerprint_of(error);
     const auto* entry = find_status(static_cast<std::int32_t>(error.status));
-    incoming.severity = entry == nullptr ? Severity::error : entry->severity;
+    incoming.severity = severity != Severity::none ? severity : entry == nullptr ? Severity::error : entry->severity;
+    incoming.module = cut(module, longest_field);
     const auto& where = error.causes.empty() ? error.where : error.causes.back().where;
-    incoming.place = cut(place.empty() ? short_place(where.function_name()) : place, longest_field);
+    incoming.place = cut(place ? *place : short_place(where.function_name()), longest_field);
     incoming.error.status = error.status;
     incoming.error.foreign = error.foreign;
     incoming.error.message = cut(error.message, longest_message);

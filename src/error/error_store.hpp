@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -47,8 +48,10 @@ class ErrorStore final : public ErrorObserver {
   ErrorStore(const ErrorStore&) = delete;
   ErrorStore& operator=(const ErrorStore&) = delete;
 
-  /// Hands an error over; waits for nothing. place: where it arose; empty: what the error says. False: it was lost.
-  bool record(const Error& error, const ErrorTags& tags, std::string_view place = {}) noexcept;
+  /// Hands an error over; waits for nothing. place: where it arose; nothing: what the error says. severity: none: its
+  /// status's. False: it was lost.
+  bool record(const Error& error, const ErrorTags& tags, std::optional<std::string_view> place = {},
+              std::string_view module = {}, Severity severity = Severity::none) noexcept;
   /// A text of somebody else's that has no code; see ErrorAggregator.
   bool record_text(std::string_view module, std::string_view text, Severity severity, const ErrorTags& tags) noexcept;
 

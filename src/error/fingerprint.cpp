@@ -211,9 +211,9 @@ std::uint64_t fingerprint_of(const Error& error) noexcept {
 
 std::uint64_t fingerprint_of(const CodedError& error) noexcept {
   Hash hash;
-  hash.add(std::string_view("coded"));
+  // As add_chain of the same error, so that one told both ways is one.
   for (auto cause = error.causes.rbegin(); cause != error.causes.rend(); ++cause) {
-    hash.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(*cause)));
+    hash.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(*cause)) << 32);
   }
   hash.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(error.status)) << 32 |
            static_cast<std::uint64_t>(error.foreign.domain));

@@ -331,7 +331,7 @@ struct SharedBreakers::Core {
     return {&script, keys, {fmt::format("{:016x}", random_bits()), process, std::string(name)}};
   }
   void say(LogLevel level, const std::string& message) noexcept {
-    if (options.log != nullptr && options.log->enabled(level)) options.log->write(level, "breakers", message);
+    if (options.log && !stopping.load() && options.log->enabled(level)) options.log->write(level, "breakers", message);
   }
   std::vector<std::shared_ptr<Member>> everybody() {
     const std::lock_guard lock(mutex);
@@ -382,6 +382,7 @@ struct SharedBreakers::Core {
   std::uint64_t sequence = 0;
   std::optional<redis::ScriptCall> counts;  // On their way, sent again as they are until they have arrived.
 
+  std::uint32_t started = 0;  // Of the two threads, the opener's.
   std::thread carrier;
   std::thread listener;
 };
@@ -797,9 +798,10 @@ Result<std::unique_ptr<SharedBreakers>> SharedBreakers::open(const SharedBreaker
   std::unique_ptr<SharedBreakers> out(new SharedBreakers(core));
   try {
     core->carrier = start_thread("gf-breakers", [core] { core->carry(); });
+    ++core->started;
     core->listener = start_thread("gf-breakers-in", [core] { core->listen(); });
+    ++core->started;
   } catch (const std::system_error& e) {
-    if (!core->listener.joinable()) core->ended.word.fetch_add(core->carrier.joinable() ? 1 : 2);
     return Error{Status::io_error, fmt::format("the thread could not be started: {}", e.what()), {}};
   }
   return out;
@@ -819,13 +821,13 @@ void SharedBreakers::close(std::int64_t timeout_us) {
     return;
   }
   core.wake->now();
-  core.ended.word.fetch_add(2);  // The listener's pause ends.
+  core.ended.word.fetch_add(2);  // Ends the listener's pause; each thread adds one.
   wake_all(core.ended.word);
   const auto begun_us = system_clock().now_us();
   const auto wait_until = [&](std::int64_t until_us) {
     for (;;) {
       const auto seen = core.ended.word.load();
-      if (seen >= 4) return true;
+      if (seen >= 2 + core.started) return true;
       const auto left_us = until_us - system_clock().now_us();
       if (left_us <= 0) return false;
       wait_on(core.ended.word, seen, left_us);

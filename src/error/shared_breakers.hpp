@@ -31,7 +31,7 @@ struct SharedBreakersOptions {
   /// How long a process that hears nothing sleeps before it looks by itself; 100 ms to 1 h.
   std::int64_t look_every_us = 15'000'000;
   const Clock* clock = nullptr;  ///< That of the breakers' callers; nullptr: system_clock(). Outlives the threads.
-  LogSink* log = nullptr;        ///< Outlives close().
+  std::shared_ptr<LogSink> log;  ///< Shared with the threads; not called any more once close() has begun.
 };
 
 /// What all who share a breaker have of it in common.

@@ -79,7 +79,7 @@ TEST_CASE("aggregator: status, place, causes and codes tell groups apart, number
   aggregator.record(other);
   other.foreign_number = 520;
   aggregator.record(other);
-  const std::uint32_t causes[] = {GF_ERR_IO};
+  const gf_error_cause causes[] = {{GF_ERR_IO, 0, 0, nullptr}};
   other.causes = causes;
   other.cause_count = 1;
   aggregator.record(other);

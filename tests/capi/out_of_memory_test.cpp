@@ -463,4 +463,49 @@ TEST_CASE("an aggregator is made whole or not at all, counts what it has no memo
           return status;
         }) >= 3);
   CHECK(gf_engine_close(engine, 30'000'000) == GF_OK);
+TEST_CASE("shared breakers and the error store, of whose calls each allocation fails once") {
+  gf_shared_breakers_options sharing = GF_SHARED_BREAKERS_OPTIONS_INIT;
+  sharing.redis_url = "redis://somebody:a-password-longer-than-a-small-string@127.0.0.1:1";
+  sharing.command_timeout_us = 10'000;
+  CHECK(fail_each_allocation([&] {
+          gf_breaker* breaker = nullptr;
+          gf_shared_breakers* shared = nullptr;
+          auto status = gf_breaker_open(nullptr, &breaker);
+          if (status == GF_OK) status = gf_shared_breakers_open(&sharing, &shared);
+          if (status == GF_OK) {
+            status = gf_shared_breakers_share(shared, breaker, "a name that is longer than a small string", 0);
+          }
+          gf_breaker_permit permit;
+          if (status == GF_OK) status = gf_breaker_allow(breaker, &permit, nullptr);
+          if (status == GF_OK) status = gf_breaker_report(breaker, &permit, GF_ERR_NETWORK, 0);
+          gf_shared_breakers_close(shared, 0);
+          gf_breaker_close(breaker);
+          return status;
+        }) >= 10);
+
+  gf_error_store_options options = GF_ERROR_STORE_OPTIONS_INIT;
+  options.redis_url = sharing.redis_url;
+  options.command_timeout_us = 10'000;
+  const char* const key = "a key that is longer than a small string";
+  const gf_error_cause cause = {GF_ERR_DISK_FULL, GF_FOREIGN_SYSTEM, 28, "a cause that is longer than a small string"};
+  gf_error_report report = GF_ERROR_REPORT_INIT;
+  report.status = GF_ERR_IO;
+  report.message = "a message that is longer than a small string";
+  report.place = "a place that is longer than a small string";
+  report.context_keys = &key;
+  report.context_values = &key;
+  report.context_count = 1;
+  report.causes = &cause;
+  report.cause_count = 1;
+  CHECK(fail_each_allocation([&] {
+          gf_error_store* store = nullptr;
+          auto status = gf_error_store_open(&options, &store);
+          if (status == GF_OK) {
+            status = gf_error_store_record(store, &report);
+            // An error for which there is no memory is lost and counted, as one for which there is no room.
+            if (status == GF_ERR_QUEUE_FULL) status = GF_OK;
+          }
+          gf_error_store_close(store, 0);
+          return status;
+        }) >= 20);
 }

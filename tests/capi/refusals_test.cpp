@@ -37,10 +37,20 @@ struct World {
     log_line.message = "x";
     strategy.name = "mine";
     strategy.callback = [](void*, const gf_failure*, std::int64_t*) -> std::uint32_t { return GF_RECOVERY_PASS; };
+    // Nobody listens there: what asks the server fails at once, and what does not need it works.
+    shared_options.redis_url = "redis://127.0.0.1:1";
+    shared_options.command_timeout_us = 10'000;
+    REQUIRE(gf_shared_breakers_open(&shared_options, &shared) == GF_OK);
+    store_options.redis_url = shared_options.redis_url;
+    store_options.command_timeout_us = 10'000;
+    REQUIRE(gf_error_store_open(&store_options, &store) == GF_OK);
+    report.message = "a message";
   }
   ~World() {
     gf_aggregator_close(aggregator);
     gf_logger_close(logger, 10'000'000);
+    gf_error_store_close(store, 0);
+    gf_shared_breakers_close(shared, 0);
     gf_breaker_close(breaker);
     gf_rate_limiter_close(limiter);
     gf_queue_jobs_release(jobs);
@@ -100,7 +110,14 @@ struct World {
   gf_aggregator* out_aggregator = nullptr;
   gf_aggregator_options aggregator_options = GF_AGGREGATOR_OPTIONS_INIT;
   gf_error_report report = GF_ERROR_REPORT_INIT;
+  gf_error_cause cause = {};
   gf_recovery_strategy strategy = GF_RECOVERY_STRATEGY_INIT;
+  gf_shared_breakers* shared = nullptr;
+  gf_shared_breakers* out_shared = nullptr;
+  gf_shared_breakers_options shared_options = GF_SHARED_BREAKERS_OPTIONS_INIT;
+  gf_error_store* store = nullptr;
+  gf_error_store* out_store = nullptr;
+  gf_error_store_options store_options = GF_ERROR_STORE_OPTIONS_INIT;
   std::uint32_t number = 1;
   std::uint64_t after = 0;
   gf_job_id job = {1, 2};
@@ -268,6 +285,33 @@ const OnHandle<gf_breaker> breaker_calls = {
     {"gf_breaker_describe", [](World& w, gf_breaker* b) { return gf_breaker_describe(b, &w.breaker_info); }},
     {"gf_breaker_json", [](World& w, gf_breaker* b) { return gf_breaker_json(b, w.text, &w.size); }},
     {"gf_breaker_close", [](World&, gf_breaker* b) { return gf_breaker_close(b); }},
+    {"gf_shared_breakers_share",
+     [](World& w, gf_breaker* b) { return gf_shared_breakers_share(w.shared, b, "name", 0); }},
+};
+
+const OnHandle<gf_shared_breakers> shared_calls = {
+    {"gf_shared_breakers_share",
+     [](World& w, gf_shared_breakers* s) { return gf_shared_breakers_share(s, w.breaker, "name", 0); }},
+    {"gf_shared_breakers_force",
+     [](World&, gf_shared_breakers* s) { return gf_shared_breakers_force(s, "name", GF_BREAKER_CLOSED, 0, "ann"); }},
+    {"gf_shared_breakers_json",
+     [](World& w, gf_shared_breakers* s) { return gf_shared_breakers_json(s, nullptr, w.text, &w.size); }},
+    {"gf_shared_breakers_flush", [](World&, gf_shared_breakers* s) { return gf_shared_breakers_flush(s, 0); }},
+    {"gf_shared_breakers_close", [](World&, gf_shared_breakers* s) { return gf_shared_breakers_close(s, 0); }},
+};
+
+const OnHandle<gf_error_store> store_calls = {
+    {"gf_error_store_record", [](World& w, gf_error_store* s) { return gf_error_store_record(s, &w.report); }},
+    {"gf_error_store_top_json",
+     [](World& w, gf_error_store* s) { return gf_error_store_top_json(s, 60'000'000, 1, w.text, &w.size); }},
+    {"gf_error_store_show_json",
+     [](World& w, gf_error_store* s) { return gf_error_store_show_json(s, "12", w.text, &w.size); }},
+    {"gf_error_store_tail_json",
+     [](World& w, gf_error_store* s) { return gf_error_store_tail_json(s, nullptr, 1, 0, w.text, &w.size); }},
+    {"gf_error_store_statistics_json",
+     [](World& w, gf_error_store* s) { return gf_error_store_statistics_json(s, w.text, &w.size); }},
+    {"gf_error_store_flush", [](World&, gf_error_store* s) { return gf_error_store_flush(s, 0); }},
+    {"gf_error_store_close", [](World&, gf_error_store* s) { return gf_error_store_close(s, 0); }},
 };
 
 const OnHandle<gf_logger> logger_calls = {
@@ -295,8 +339,9 @@ const OnHandle<gf_aggregator> aggregator_calls = {
 
 /// Functions for which NULL is a handle that does nothing.
 const std::set<std::string> null_is_allowed = {
-    "gf_engine_close",       "gf_image_release",      "gf_config_release", "gf_migrator_close", "gf_queue_close",
-    "gf_queue_jobs_release", "gf_rate_limiter_close", "gf_breaker_close",  "gf_logger_close",   "gf_aggregator_close"};
+    "gf_engine_close", "gf_image_release",      "gf_config_release",        "gf_migrator_close",
+    "gf_queue_close",  "gf_queue_jobs_release", "gf_rate_limiter_close",    "gf_breaker_close",
+    "gf_logger_close", "gf_aggregator_close",   "gf_shared_breakers_close", "gf_error_store_close"};
 
 template <class Handle>
 std::set<std::string> names_of(const OnHandle<Handle>& calls) {
@@ -341,6 +386,8 @@ void refuse_handles(const OnHandle<Handle>& calls, Handle* stale, std::vector<co
   REQUIRE(gf_logger_read_statistics(world.logger, &world.logger_statistics) == GF_OK);
   CHECK(world.logger_statistics.written == 0);
   CHECK(gf_aggregator_poll_alert_json(world.aggregator, nullptr, &world.size) == GF_ERR_WOULD_BLOCK);
+  CHECK(gf_shared_breakers_json(world.shared, nullptr, nullptr, &world.size) == GF_OK);
+  CHECK(gf_error_store_record(world.store, &world.report) == GF_OK);
 }
 
 /// One NULL, or one argument that is out of its range.
@@ -1057,12 +1104,6 @@ const std::vector<Refusal> refusals = {
        return gf_aggregator_record(w.aggregator, &w.report);
      },
      GF_ERR_UNSUPPORTED},
-    {"gf_aggregator_record", "report->reserved is 1",
-     [](World& w) {
-       w.report.reserved = 1;
-       return gf_aggregator_record(w.aggregator, &w.report);
-     },
-     GF_ERR_UNSUPPORTED},
     {"gf_aggregator_record", "report->unix_us is -1",
      [](World& w) {
        w.report.unix_us = -1;
@@ -1075,13 +1116,14 @@ const std::vector<Refusal> refusals = {
      }},
     {"gf_aggregator_record", "report->cause_count is 17",
      [](World& w) {
-       w.report.causes = &w.number;
+       w.report.causes = &w.cause;
        w.report.cause_count = 17;
        return gf_aggregator_record(w.aggregator, &w.report);
      }},
-    {"gf_aggregator_record", "report->causes[0] is 1",
+    {"gf_aggregator_record", "report->causes[0].status is 1",
      [](World& w) {
-       w.report.causes = &w.number;
+       w.cause.status = 1;
+       w.report.causes = &w.cause;
        w.report.cause_count = 1;
        return gf_aggregator_record(w.aggregator, &w.report);
      },
@@ -1164,6 +1206,140 @@ const std::vector<Refusal> refusals = {
      GF_ERR_UNSUPPORTED},
     {"gf_breaker_describe", "out_info is NULL", [](World& w) { return gf_breaker_describe(w.breaker, nullptr); }},
     {"gf_breaker_json", "size is NULL", [](World& w) { return gf_breaker_json(w.breaker, w.text, nullptr); }},
+    {"gf_shared_breakers_open", "out_shared is NULL",
+     [](World& w) { return gf_shared_breakers_open(&w.shared_options, nullptr); }},
+    {"gf_shared_breakers_open", "options is NULL",
+     [](World& w) { return gf_shared_breakers_open(nullptr, &w.out_shared); }},
+    {"gf_shared_breakers_open", "options->redis_url is NULL",
+     [](World& w) {
+       w.shared_options.redis_url = nullptr;
+       return gf_shared_breakers_open(&w.shared_options, &w.out_shared);
+     }},
+    {"gf_shared_breakers_open", "quorum is 1001",
+     [](World& w) {
+       w.shared_options.quorum = 1001;
+       return gf_shared_breakers_open(&w.shared_options, &w.out_shared);
+     }},
+    {"gf_shared_breakers_open", "command_timeout_us is -1",
+     [](World& w) {
+       w.shared_options.command_timeout_us = -1;
+       return gf_shared_breakers_open(&w.shared_options, &w.out_shared);
+     }},
+    {"gf_shared_breakers_open", "options->log_level is 5",
+     [](World& w) {
+       w.shared_options.log_level = 5;
+       return gf_shared_breakers_open(&w.shared_options, &w.out_shared);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_shared_breakers_open", "options->reserved is 1",
+     [](World& w) {
+       w.shared_options.reserved = 1;
+       return gf_shared_breakers_open(&w.shared_options, &w.out_shared);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_shared_breakers_share", "name is NULL",
+     [](World& w) { return gf_shared_breakers_share(w.shared, w.breaker, nullptr, 0); }},
+    {"gf_shared_breakers_share", "name has 0 bytes",
+     [](World& w) { return gf_shared_breakers_share(w.shared, w.breaker, "", 0); }},
+    {"gf_shared_breakers_share", "timeout_us is -1",
+     [](World& w) { return gf_shared_breakers_share(w.shared, w.breaker, "name", -1); }},
+    {"gf_shared_breakers_share", "was not heard in 1000 us",
+     [](World& w) { return gf_shared_breakers_share(w.shared, w.breaker, "name", 1000); }, GF_ERR_TIMED_OUT},
+    {"gf_shared_breakers_force", "name is NULL",
+     [](World& w) { return gf_shared_breakers_force(w.shared, nullptr, GF_BREAKER_DISABLED, 1'000'000, "ann"); }},
+    {"gf_shared_breakers_force", "by is NULL",
+     [](World& w) { return gf_shared_breakers_force(w.shared, "name", GF_BREAKER_DISABLED, 1'000'000, nullptr); }},
+    {"gf_shared_breakers_force", "state is 1",
+     [](World& w) { return gf_shared_breakers_force(w.shared, "name", GF_BREAKER_OPEN, 1'000'000, "ann"); },
+     GF_ERR_UNSUPPORTED},
+    {"gf_shared_breakers_force", "expires_us is 1",
+     [](World& w) { return gf_shared_breakers_force(w.shared, "name", GF_BREAKER_DISABLED, 1, "ann"); }},
+    {"gf_shared_breakers_json", "size is NULL",
+     [](World& w) { return gf_shared_breakers_json(w.shared, nullptr, w.text, nullptr); }},
+    {"gf_shared_breakers_flush", "timeout_us is -1", [](World& w) { return gf_shared_breakers_flush(w.shared, -1); }},
+    {"gf_shared_breakers_close", "timeout_us is -1", [](World& w) { return gf_shared_breakers_close(w.shared, -1); }},
+    {"gf_error_store_open", "out_store is NULL",
+     [](World& w) { return gf_error_store_open(&w.store_options, nullptr); }},
+    {"gf_error_store_open", "options is NULL", [](World& w) { return gf_error_store_open(nullptr, &w.out_store); }},
+    {"gf_error_store_open", "options->redis_url is NULL",
+     [](World& w) {
+       w.store_options.redis_url = nullptr;
+       return gf_error_store_open(&w.store_options, &w.out_store);
+     }},
+    {"gf_error_store_open", "options->most_waiting is 1000001",
+     [](World& w) {
+       w.store_options.most_waiting = 1'000'001;
+       return gf_error_store_open(&w.store_options, &w.out_store);
+     }},
+    {"gf_error_store_open", "options->most_waiting_bytes is",
+     [](World& w) {
+       w.store_options.most_waiting_bytes = ~std::uint64_t{0};
+       return gf_error_store_open(&w.store_options, &w.out_store);
+     }},
+    {"gf_error_store_open", "kept_us is 1",
+     [](World& w) {
+       w.store_options.kept_us = 1;
+       return gf_error_store_open(&w.store_options, &w.out_store);
+     }},
+    {"gf_error_store_record", "report is NULL", [](World& w) { return gf_error_store_record(w.store, nullptr); }},
+    {"gf_error_store_record", "report->message is NULL",
+     [](World& w) {
+       w.report.message = nullptr;
+       return gf_error_store_record(w.store, &w.report);
+     }},
+    {"gf_error_store_record", "report->status is 3",
+     [](World& w) {
+       w.report.status = 3;
+       return gf_error_store_record(w.store, &w.report);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_error_store_record", "report->severity is 5",
+     [](World& w) {
+       w.report.severity = 5;
+       return gf_error_store_record(w.store, &w.report);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_error_store_record", "report->foreign_domain is 7",
+     [](World& w) {
+       w.report.status = GF_ERR_IO;
+       w.report.foreign_domain = 7;
+       return gf_error_store_record(w.store, &w.report);
+     },
+     GF_ERR_UNSUPPORTED},
+    {"gf_error_store_record", "report->context_count is 1",
+     [](World& w) {
+       w.report.context_count = 1;
+       return gf_error_store_record(w.store, &w.report);
+     }},
+    {"gf_error_store_record", "report->cause_count is 1",
+     [](World& w) {
+       w.report.cause_count = 1;
+       return gf_error_store_record(w.store, &w.report);
+     }},
+    {"gf_error_store_top_json", "window_us is 0",
+     [](World& w) { return gf_error_store_top_json(w.store, 0, 1, w.text, &w.size); }},
+    {"gf_error_store_top_json", "count is 0",
+     [](World& w) { return gf_error_store_top_json(w.store, 60'000'000, 0, w.text, &w.size); }},
+    {"gf_error_store_top_json", "size is NULL",
+     [](World& w) { return gf_error_store_top_json(w.store, 60'000'000, 1, w.text, nullptr); }},
+    {"gf_error_store_show_json", "fingerprint is NULL",
+     [](World& w) { return gf_error_store_show_json(w.store, nullptr, w.text, &w.size); }},
+    {"gf_error_store_show_json", "fingerprint is \"xyz\"",
+     [](World& w) { return gf_error_store_show_json(w.store, "xyz", w.text, &w.size); }},
+    {"gf_error_store_show_json", "size is NULL",
+     [](World& w) { return gf_error_store_show_json(w.store, "12", w.text, nullptr); }},
+    {"gf_error_store_tail_json", "after is \"yesterday\"",
+     [](World& w) { return gf_error_store_tail_json(w.store, "yesterday", 1, 0, w.text, &w.size); }},
+    {"gf_error_store_tail_json", "count is 0",
+     [](World& w) { return gf_error_store_tail_json(w.store, nullptr, 0, 0, w.text, &w.size); }},
+    {"gf_error_store_tail_json", "timeout_us is -1",
+     [](World& w) { return gf_error_store_tail_json(w.store, nullptr, 1, -1, w.text, &w.size); }},
+    {"gf_error_store_tail_json", "size is NULL",
+     [](World& w) { return gf_error_store_tail_json(w.store, nullptr, 1, 0, w.text, nullptr); }},
+    {"gf_error_store_statistics_json", "size is NULL",
+     [](World& w) { return gf_error_store_statistics_json(w.store, w.text, nullptr); }},
+    {"gf_error_store_flush", "timeout_us is -1", [](World& w) { return gf_error_store_flush(w.store, -1); }},
+    {"gf_error_store_close", "timeout_us is -1", [](World& w) { return gf_error_store_close(w.store, -1); }},
     {"gf_rate_limiter_open", "options is NULL", [](World& w) { return gf_rate_limiter_open(nullptr, &w.out_limiter); }},
     {"gf_rate_limiter_open", "out_limiter is NULL",
      [](World& w) { return gf_rate_limiter_open(&w.limiter_options, nullptr); }},
@@ -1601,6 +1777,21 @@ const std::vector<std::pair<std::string, std::function<gf_status(World&, std::ui
        w.breaker_info.struct_size = size;
        return gf_breaker_describe(w.breaker, &w.breaker_info);
      }},
+    {"gf_shared_breakers_open",
+     [](World& w, std::uint32_t size) {
+       w.shared_options.struct_size = size;
+       return gf_shared_breakers_open(&w.shared_options, &w.out_shared);
+     }},
+    {"gf_error_store_open",
+     [](World& w, std::uint32_t size) {
+       w.store_options.struct_size = size;
+       return gf_error_store_open(&w.store_options, &w.out_store);
+     }},
+    {"gf_error_store_record",
+     [](World& w, std::uint32_t size) {
+       w.report.struct_size = size;
+       return gf_error_store_record(w.store, &w.report);
+     }},
     {"gf_rate_limiter_take",
      [](World& w, std::uint32_t size) {
        w.answer.struct_size = size;
@@ -1628,6 +1819,8 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   CHECK(names_of(breaker_calls) == functions_with("gf_breaker* breaker"));
   CHECK(names_of(logger_calls) == functions_with("gf_logger* logger"));
   CHECK(names_of(aggregator_calls) == functions_with("gf_aggregator* aggregator"));
+  CHECK(names_of(shared_calls) == functions_with("gf_shared_breakers* shared"));
+  CHECK(names_of(store_calls) == functions_with("gf_error_store* store"));
 
   gf_engine* engine = nullptr;
   REQUIRE(gf_engine_open(nullptr, &engine) == GF_OK);
@@ -1662,12 +1855,19 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   gf_aggregator* aggregator = nullptr;
   REQUIRE(gf_aggregator_open(nullptr, &aggregator) == GF_OK);
   REQUIRE(gf_aggregator_close(aggregator) == GF_OK);
+  gf_shared_breakers* shared = nullptr;
+  REQUIRE(gf_shared_breakers_open(&living.shared_options, &shared) == GF_OK);
+  REQUIRE(gf_shared_breakers_close(shared, 0) == GF_OK);
+  gf_error_store* store = nullptr;
+  REQUIRE(gf_error_store_open(&living.store_options, &store) == GF_OK);
+  REQUIRE(gf_error_store_close(store, 0) == GF_OK);
   const std::map<const char*, std::vector<const void*>> handles = {
       {"engine", {living.engine, engine}},    {"image", {living.image, image}},
       {"config", {living.config, config}},    {"migrator", {living.migrator, migrator}},
       {"queue", {living.queue, queue}},       {"jobs", {living.jobs, jobs}},
       {"limiter", {living.limiter, limiter}}, {"breaker", {living.breaker, breaker}},
       {"logger", {living.logger, logger}},    {"aggregator", {living.aggregator, aggregator}},
+      {"shared", {living.shared, shared}},    {"store", {living.store, store}},
   };
   const auto others = [&](const std::string& but) {
     std::vector<const void*> values;
@@ -1686,6 +1886,8 @@ TEST_CASE("handles that are NULL, stale, foreign, random or addresses are refuse
   refuse_handles(breaker_calls, breaker, others("breaker"));
   refuse_handles(logger_calls, logger, others("logger"));
   refuse_handles(aggregator_calls, aggregator, others("aggregator"));
+  refuse_handles(shared_calls, shared, others("shared"));
+  refuse_handles(store_calls, store, others("store"));
 }
 
 TEST_CASE("every NULL and every value out of its range is refused by name") {
@@ -1709,6 +1911,8 @@ TEST_CASE("every NULL and every value out of its range is refused by name") {
     CHECK(world.out_breaker == nullptr);
     CHECK(world.out_logger == nullptr);
     CHECK(world.out_aggregator == nullptr);
+    CHECK(world.out_shared == nullptr);
+    CHECK(world.out_store == nullptr);
     covered.insert(refusal.function);
   }
   // They have nothing but a handle.
@@ -1727,12 +1931,14 @@ TEST_CASE("every NULL and every value out of its range is refused by name") {
 TEST_CASE("a wrong struct_size is refused by every function that takes a struct") {
   std::set<std::string> with_struct;
   for (const char* type : {"gf_breaker_options*",
+                           "gf_shared_breakers_options*",
+                           "gf_error_store_options*",
+                           "gf_error_report*",
                            "gf_breaker_info*",
                            "gf_logger_options*",
                            "gf_log_line*",
                            "gf_logger_statistics*",
                            "gf_aggregator_options*",
-                           "gf_error_report*",
                            "gf_recovery_strategy*",
                            "gf_status_description*",
                            "gf_engine_options*",

@@ -1,6 +1,6 @@
 // A process that shares a breaker, for the tests that watch several: breaker_host URL QUORUM OPEN_MS PROBES TO_CLOSE
-// LEASE_MS COUNTS makes the breaker "service" and does what it reads on standard input, a line each; COUNTS is a file
-// that all map.
+// LEASE_MS TIMEOUT_MS COUNTS makes the breaker "service" and does what it reads on standard input, a line each; COUNTS
+// is a file that all map.
 #include "error/shared_breakers.hpp"
 #include "probe_counts.hpp"
 
@@ -25,12 +25,13 @@ void answer(const std::string& line) { std::cout << line << std::endl; }
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 8) return 2;
-  auto* counts = gf::test::map_counts(argv[7]);
+  if (argc != 9) return 2;
+  auto* counts = gf::test::map_counts(argv[8]);
   if (counts == nullptr) return 2;
   SharedBreakersOptions sharing;
   sharing.url = argv[1];
   sharing.quorum = static_cast<std::uint32_t>(std::atoi(argv[2]));
+  sharing.command_timeout_us = std::atoll(argv[7]) * 1000;
   sharing.flush_us = 50'000;
   sharing.look_every_us = 1'000'000;
   BreakerOptions options;

@@ -303,7 +303,7 @@ TEST_CASE("an aggregator hands on what it takes, and while nothing comes nobody 
   AggregatorOptions options;
   options.observer = store;
   const auto aggregator = ErrorAggregator::create(options, 0).value();
-  for (int index = 0; index < 7; ++index) aggregator->record({Status::io_error, "x", {}}, {}, index);
+  for (int index = 0; index < 7; ++index) aggregator->record(gf::Error{Status::io_error, "x", {}}, {}, index);
   aggregator->record_text("driver", "device lost", Severity::error, {}, 8);
   REQUIRE(store->flush(long_us).has_value());
   const auto top = json_of(store->top_json(60 * second_us, 10));

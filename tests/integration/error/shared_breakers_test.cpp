@@ -37,6 +37,8 @@ SharedBreakersOptions sharing(const RedisServer& server, std::uint32_t quorum = 
   options.url = server.url();
   options.quorum = quorum;
   options.flush_us = 20'000;
+  // A busy machine is no server that is gone; the tests of that ask for less.
+  options.command_timeout_us = 20'000'000;
   return options;
 }
 
@@ -73,12 +75,13 @@ struct Side {
 
 std::vector<std::unique_ptr<HostProcess>> hosts(const RedisServer& server, int count, const std::string& quorum,
                                                 const std::string& open_ms, const std::string& probes,
-                                                const std::string& to_close, const std::string& lease_ms) {
+                                                const std::string& to_close, const std::string& lease_ms,
+                                                const std::string& timeout_ms = "20000") {
   std::vector<std::unique_ptr<HostProcess>> out;
   for (int index = 0; index < count; ++index) {
     out.push_back(std::make_unique<HostProcess>(std::vector<std::string>{GAMEFORGE_BREAKER_HOST, server.url(), quorum,
                                                                          open_ms, probes, to_close, lease_ms,
-                                                                         server.folder() + "/counts"}));
+                                                                         timeout_ms, server.folder() + "/counts"}));
   }
   for (auto& host : out) REQUIRE(host->hear() == "ready");
   return out;
@@ -248,7 +251,7 @@ TEST_CASE("counts of calls are sent together, are exact, and a closed call costs
 
 TEST_CASE("without a server calls go on at once, and a failing service still trips the process's own breaker") {
   RedisServer server;
-  auto processes = hosts(server, 1, "1", "300", "2", "1", "5000");
+  auto processes = hosts(server, 1, "1", "300", "2", "1", "5000", "300");
   auto& process = *processes[0];
   const auto calls_go_on = [&] {
     // 20,000 calls, none of which waits for a server: what one may lose is its turn on a busy machine.
@@ -289,6 +292,7 @@ TEST_CASE("a server that was restarted empty means closed, and the next trip is 
   of.open_us = 60'000'000;
   auto options = sharing(server);
   options.look_every_us = 200'000;
+  options.command_timeout_us = 300'000;
   Side one(options, of);
   Side other(options, of);
   one.fail();
@@ -308,6 +312,7 @@ TEST_CASE("what is forced is forced for all, with a name and an end, or refused"
   RedisServer server;
   auto options = sharing(server);
   options.stale_us = 1'000'000;
+  options.command_timeout_us = 300'000;
   Side one(options);
   Side other(options);
   for (const auto state : {BreakerState::forced_open, BreakerState::forced_closed, BreakerState::disabled}) {
