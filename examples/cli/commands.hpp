@@ -28,6 +28,7 @@ void add_generate(CLI::App& app, Chosen& chosen);
 void add_sheet(CLI::App& app, Chosen& chosen);
 void add_migrate(CLI::App& app, Chosen& chosen);
 void add_queue(CLI::App& app, Chosen& chosen);
+void add_errors(CLI::App& app, Chosen& chosen);
 void add_model(CLI::App& app, Chosen& chosen);
 void add_bench(CLI::App& app, Chosen& chosen);
 void add_doctor(CLI::App& app, Chosen& chosen);

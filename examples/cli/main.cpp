@@ -62,6 +62,7 @@ int parse_and_run(int argc, char** argv) {
       "  gameforge generate \"a golden shield\" --seed 7 --transparent --upscale 8 --out shield.png\n"
       "  gameforge migrate run --db sqlite:game.db\n"
       "  gameforge queue stats --redis redis://localhost\n"
+      "  gameforge errors top --redis redis://localhost\n"
       "  gameforge doctor\n"
       "\n"
       "`gameforge COMMAND --help` tells of each command. It ends with 0, or with what kind of thing went wrong: 1 the\n"
@@ -74,6 +75,7 @@ int parse_and_run(int argc, char** argv) {
   command::add_model(app, chosen);
   command::add_migrate(app, chosen);
   command::add_queue(app, chosen);
+  command::add_errors(app, chosen);
   command::add_bench(app, chosen);
   command::add_doctor(app, chosen);
   command::add_version(app, chosen);
