@@ -1,5 +1,7 @@
 #include "pipeline/image_ops.hpp"
 
+#include "pipeline/flood.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,43 +21,13 @@ constexpr std::uint32_t max_factor = 64;
 constexpr std::size_t max_grid_images = 4096;
 constexpr std::uint32_t max_gap_px = 1024;
 
-std::uint32_t colour_at(const Image& image, std::size_t pixel) {
-  const auto* p = image.rgba.data() + pixel * 4;
-  return std::uint32_t{p[0]} << 16 | std::uint32_t{p[1]} << 8 | p[2];
-}
-
-bool is_clear(const Image& image, std::size_t pixel) { return image.rgba[pixel * 4 + 3] == 0; }
-
-/// Calls `visit` with each pixel of the border, once.
-template <class Visit>
-void for_border(const Image& image, Visit&& visit) {
-  const std::size_t width = image.width, height = image.height;
-  for (std::size_t x = 0; x < width; ++x) visit(x);
-  for (std::size_t y = 1; y < height; ++y) {
-    visit(y * width);
-    if (width > 1) visit(y * width + width - 1);
-  }
-  if (height > 1) {
-    for (std::size_t x = 1; x + 1 < width; ++x) visit((height - 1) * width + x);
-  }
-}
-
-/// Calls `visit` with the pixels above, left, right and below.
-template <class Visit>
-void for_neighbours(const Image& image, std::size_t pixel, Visit&& visit) {
-  const std::size_t width = image.width;
-  const std::size_t x = pixel % width;
-  if (pixel >= width) visit(pixel - width);
-  if (x > 0) visit(pixel - 1);
-  if (x + 1 < width) visit(pixel + 1);
-  if (pixel + width < width * image.height) visit(pixel + width);
-}
+bool is_clear(const Image& image, std::size_t pixel) { return alpha_at(image, pixel) == 0; }
 
 /// The commonest colour of the border's visible pixels; 0 when there is none, and then nothing asks for it.
 std::uint32_t border_colour(const Image& image) {
   std::vector<std::uint32_t> colours;
   for_border(image, [&](std::size_t pixel) {
-    if (!is_clear(image, pixel)) colours.push_back(colour_at(image, pixel));
+    if (!is_clear(image, pixel)) colours.push_back(rgb_at(image, pixel));
   });
   std::sort(colours.begin(), colours.end());
   std::uint32_t best = 0;
@@ -126,43 +98,18 @@ Result<Image> key_background(const Image& image, const KeyOptions& options) {
   };
 
   Image keyed = image;
-  const std::size_t pixels = std::size_t{image.width} * image.height;
-  enum : std::uint8_t { kept, keyed_out, coloured };
-  std::vector<std::uint8_t> state(pixels, kept);
+  std::vector<bool> is_keyed(std::size_t{image.width} * image.height);
   std::vector<std::uint32_t> front;  // At most 2^28 pixels, so 32 bits hold a place.
   const auto reach = [&](std::size_t pixel) {
-    if (state[pixel] != kept || !is_background(pixel)) return;
-    state[pixel] = keyed_out;
+    if (is_keyed[pixel] || !is_background(pixel)) return;
+    is_keyed[pixel] = true;
     front.push_back(static_cast<std::uint32_t>(pixel));
   };
   for_border(image, reach);
   for (std::size_t next = 0; next < front.size(); ++next) for_neighbours(image, front[next], reach);
   for (const auto pixel : front) keyed.rgba[std::size_t{pixel} * 4 + 3] = 0;
-
-  // Colours spread from the kept pixels, a step a round, in the order of rows: the same image gives the same bytes.
-  const auto take_colour = [&](std::size_t pixel, std::size_t from) {
-    std::memcpy(keyed.rgba.data() + pixel * 4, keyed.rgba.data() + from * 4, 3);
-    state[pixel] = coloured;
-  };
   std::sort(front.begin(), front.end());
-  std::vector<std::uint32_t> spreading;
-  for (const auto pixel : front) {
-    bool found = false;
-    for_neighbours(image, pixel, [&](std::size_t neighbour) {
-      if (found || state[neighbour] != kept) return;
-      take_colour(pixel, neighbour);
-      spreading.push_back(pixel);
-      found = true;
-    });
-  }
-  for (std::size_t next = 0; next < spreading.size(); ++next) {
-    const std::size_t from = spreading[next];
-    for_neighbours(image, from, [&](std::size_t neighbour) {
-      if (state[neighbour] != keyed_out) return;
-      take_colour(neighbour, from);
-      spreading.push_back(static_cast<std::uint32_t>(neighbour));
-    });
-  }
+  bleed_colours(keyed, front);
   return keyed;
 }
 
