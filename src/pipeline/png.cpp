@@ -8,10 +8,12 @@
 #include <png.h>
 
 #include <algorithm>
+#include <array>
 #include <csetjmp>
 #include <cstring>
 #include <new>
 #include <span>
+#include <unordered_map>
 #include <utility>
 
 namespace gf::pipeline {
@@ -34,7 +36,22 @@ struct Encoding : Complaint {
   bool text_is_latin = false;
   std::string text;  // In the chunk's own encoding.
 
+  // Of an indexed PNG; the palette is empty otherwise.
+  std::vector<png_color> palette;
+  std::vector<png_byte> alphas;  // Of the first entries; those behind are opaque.
+  std::vector<std::uint8_t> indices;
+
   std::vector<std::uint8_t> bytes;
+
+  bool indexed() const { return !palette.empty(); }
+  int bit_depth() const {
+    if (!indexed() || palette.size() > 16) return 8;
+    return palette.size() > 4 ? 4 : palette.size() > 2 ? 2 : 1;
+  }
+  int colour_type() const {
+    if (indexed()) return PNG_COLOR_TYPE_PALETTE;
+    return opaque ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA;
+  }
 };
 
 extern "C" {
@@ -87,9 +104,14 @@ bool run_libpng(Encoding* encoding) noexcept {
   }
   png_set_write_fn(png, encoding, on_png_write, on_png_flush);
   const Image& image = *encoding->image;
-  png_set_IHDR(png, info, image.width, image.height, 8,
-               encoding->opaque ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA, PNG_INTERLACE_NONE,
+  png_set_IHDR(png, info, image.width, image.height, encoding->bit_depth(), encoding->colour_type(), PNG_INTERLACE_NONE,
                PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  if (encoding->indexed()) {
+    png_set_PLTE(png, info, encoding->palette.data(), static_cast<int>(encoding->palette.size()));
+    if (!encoding->alphas.empty()) {
+      png_set_tRNS(png, info, encoding->alphas.data(), static_cast<int>(encoding->alphas.size()), nullptr);
+    }
+  }
   png_set_sRGB(png, info, PNG_sRGB_INTENT_PERCEPTUAL);
   png_set_compression_level(png, encoding->compression);
   if (encoding->has_text) {
@@ -111,10 +133,15 @@ bool run_libpng(Encoding* encoding) noexcept {
     png_set_text(png, info, &chunk, 1);
   }
   png_write_info(png, info);
-  if (encoding->opaque) png_set_filler(png, 0, PNG_FILLER_AFTER);  // Strips the fourth byte of each pixel.
-  for (png_uint_32 row = 0; row < image.height; ++row) {
-    png_write_row(png, image.rgba.data() + std::size_t{row} * image.width * 4);
+  const bool indexed = encoding->indexed();
+  if (indexed) {
+    png_set_packing(png);  // Rows are given a byte a pixel.
+  } else if (encoding->opaque) {
+    png_set_filler(png, 0, PNG_FILLER_AFTER);  // Strips the fourth byte of each pixel.
   }
+  const std::uint8_t* const rows = indexed ? encoding->indices.data() : image.rgba.data();
+  const std::size_t stride = std::size_t{image.width} * (indexed ? 1 : 4);
+  for (png_uint_32 row = 0; row < image.height; ++row) png_write_row(png, rows + row * stride);
   png_write_end(png, info);
   png_structp done_png = png;
   png_infop done_info = info;
@@ -129,6 +156,9 @@ struct Decoding : Complaint {
   Image image;
   std::vector<png_bytep> rows;
   bool too_large = false;
+  bool has_text = false;
+  bool text_is_latin = false;
+  std::string text;  // Of the first chunk "parameters", in its own encoding.
 };
 
 extern "C" {
@@ -151,6 +181,24 @@ bool make_room(Decoding* decoding, png_uint_32 width, png_uint_32 height) noexce
     decoding->rows.resize(height);
     for (png_uint_32 row = 0; row < height; ++row) {
       decoding->rows[row] = decoding->image.rgba.data() + std::size_t{row} * width * 4;
+    }
+    return true;
+  } catch (const std::bad_alloc&) {
+    decoding->out_of_memory = true;
+    return false;
+  }
+}
+
+/// Keeps the text, outside of that frame too.
+bool keep_text(Decoding* decoding, const png_text* texts, int count) noexcept {
+  try {
+    for (int i = 0; i < count && !decoding->has_text; ++i) {
+      if (std::strcmp(texts[i].key, "parameters") != 0) continue;
+      const bool international = texts[i].compression >= PNG_ITXT_COMPRESSION_NONE;
+      decoding->text.assign(texts[i].text == nullptr ? "" : texts[i].text,
+                            international ? texts[i].itxt_length : texts[i].text_length);
+      decoding->text_is_latin = !international;
+      decoding->has_text = true;
     }
     return true;
   } catch (const std::bad_alloc&) {
@@ -198,7 +246,11 @@ bool run_libpng(Decoding* decoding) noexcept {
   if (png_get_rowbytes(png, info) != std::size_t{width} * 4) png_error(png, "its rows are of an unknown form");
   if (!make_room(decoding, width, height)) png_error(png, "out of memory");
   png_read_image(png, decoding->rows.data());
-  png_read_end(png, nullptr);
+  png_read_end(png, info);
+  png_textp texts = nullptr;
+  int text_count = 0;
+  png_get_text(png, info, &texts, &text_count);
+  if (!keep_text(decoding, texts, text_count)) png_error(png, "out of memory");
   png_structp done_png = png;
   png_infop done_info = info;
   png_destroy_read_struct(&done_png, &done_info, nullptr);
@@ -217,6 +269,63 @@ std::optional<std::string> as_latin1(std::string_view text) {
     latin.push_back(static_cast<char>(static_cast<unsigned char>(*point)));
   }
   return latin;
+}
+
+/// Fills in palette and indices. Errors: invalid_argument.
+Result<void> index_colours(const Image& image, Encoding& encoding) {
+  constexpr std::size_t most_colours = 256;
+  const auto pixel_at = [&image](std::size_t at) {
+    std::uint32_t pixel = 0;
+    std::memcpy(&pixel, image.rgba.data() + at, 4);
+    return pixel;
+  };
+  const auto alpha_of = [](std::uint32_t pixel) {
+    std::array<std::uint8_t, 4> bytes{};
+    std::memcpy(bytes.data(), &pixel, 4);
+    return bytes[3];
+  };
+  std::unordered_map<std::uint32_t, std::size_t> places;
+  std::vector<std::uint32_t> colours;
+  for (std::size_t at = 0; at < image.rgba.size(); at += 4) {
+    const auto pixel = pixel_at(at);
+    if (!places.try_emplace(pixel, colours.size()).second) continue;
+    if (colours.size() == most_colours) {
+      return Error{Status::invalid_argument,
+                   fmt::format("the image has more than {} colours, which is what an indexed PNG holds", most_colours),
+                   {}};
+    }
+    colours.push_back(pixel);
+  }
+  // tRNS lists the alphas from the first entry on, so that those below 255 stand there.
+  std::stable_partition(colours.begin(), colours.end(), [&](std::uint32_t colour) { return alpha_of(colour) != 255; });
+  for (std::size_t i = 0; i < colours.size(); ++i) {
+    places[colours[i]] = i;
+    std::array<std::uint8_t, 4> bytes{};
+    std::memcpy(bytes.data(), &colours[i], 4);
+    encoding.palette.push_back({bytes[0], bytes[1], bytes[2]});
+    if (bytes[3] != 255) encoding.alphas.push_back(bytes[3]);
+  }
+  encoding.indices.reserve(image.rgba.size() / 4);
+  for (std::size_t at = 0; at < image.rgba.size(); at += 4) {
+    encoding.indices.push_back(static_cast<std::uint8_t>(places.find(pixel_at(at))->second));
+  }
+  return success();
+}
+
+/// Decodes, and gives what was read.
+Result<Decoding> decode(std::span<const std::byte> bytes, std::string_view name) {
+  Decoding decoding;
+  decoding.bytes = bytes;
+  if (bytes.size() < 8 || png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, 8) != 0) {
+    return Error{Status::corrupt_file, fmt::format("{}: it is not a PNG file", name), {}};
+  }
+  if (run_libpng(&decoding)) return decoding;
+  if (decoding.out_of_memory) return Error{Status::out_of_host_memory, "out of memory while a PNG was decoded", {}};
+  if (decoding.too_large) {
+    return Error{
+        Status::invalid_argument, fmt::format("{}: its sides are larger than {} pixels", name, max_image_side_px), {}};
+  }
+  return Error{Status::corrupt_file, fmt::format("{}: libpng: {}", name, shown(decoding.message)), {}};
 }
 
 }  // namespace
@@ -251,6 +360,10 @@ Result<std::vector<std::uint8_t>> encode_png(const Image& image, const PngOption
   encoding.opaque = true;
   for (std::size_t i = 3; i < image.rgba.size() && encoding.opaque; i += 4) encoding.opaque = image.rgba[i] == 255;
 
+  if (options.indexed) {
+    GF_TRYV(index_colours(image, encoding));
+  }
+
   if (!run_libpng(&encoding)) {
     if (encoding.out_of_memory) return Error{Status::out_of_host_memory, "out of memory while a PNG was encoded", {}};
     return Error{Status::internal, fmt::format("libpng: {}", encoding.message), {}};
@@ -259,18 +372,23 @@ Result<std::vector<std::uint8_t>> encode_png(const Image& image, const PngOption
 }
 
 Result<Image> decode_png(std::span<const std::byte> bytes, std::string_view name) {
-  Decoding decoding;
-  decoding.bytes = bytes;
-  if (bytes.size() < 8 || png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, 8) != 0) {
-    return Error{Status::corrupt_file, fmt::format("{}: it is not a PNG file", name), {}};
+  GF_TRY(auto decoding, decode(bytes, name));
+  return std::move(decoding.image);
+}
+
+Result<std::optional<std::string>> png_parameters(std::span<const std::byte> bytes, std::string_view name) {
+  GF_TRY(auto decoding, decode(bytes, name));
+  if (!decoding.has_text) return std::optional<std::string>();
+  if (decoding.text_is_latin) {
+    std::string text;
+    for (const char letter : decoding.text) append_utf8(text, static_cast<unsigned char>(letter));
+    return std::optional(std::move(text));
   }
-  if (run_libpng(&decoding)) return std::move(decoding.image);
-  if (decoding.out_of_memory) return Error{Status::out_of_host_memory, "out of memory while a PNG was decoded", {}};
-  if (decoding.too_large) {
+  if (const auto bad = first_invalid_utf8(decoding.text)) {
     return Error{
-        Status::invalid_argument, fmt::format("{}: its sides are larger than {} pixels", name, max_image_side_px), {}};
+        Status::corrupt_file, fmt::format("{}: its text \"parameters\" is not UTF-8 from byte {} on", name, *bad), {}};
   }
-  return Error{Status::corrupt_file, fmt::format("{}: libpng: {}", name, shown(decoding.message)), {}};
+  return std::optional(std::move(decoding.text));
 }
 
 Result<void> write_png(const Image& image, const PngOptions& options, const std::string& path) {

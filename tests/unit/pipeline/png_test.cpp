@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -214,4 +215,63 @@ TEST_CASE("a file is written whole, and a folder that is missing leaves nothing 
   CHECK(refused.error().message.find("none/tile.png") != std::string::npos);
   CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 1);
   std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("an indexed PNG has the palette that is needed, as few bits, and the same pixels") {
+  struct Depth {
+    std::uint32_t colours;
+    int bits;
+  };
+  for (const auto& [colours, bits] :
+       {Depth{1, 1}, Depth{2, 1}, Depth{3, 2}, Depth{4, 2}, Depth{5, 4}, Depth{16, 4}, Depth{17, 8}, Depth{256, 8}}) {
+    CAPTURE(colours);
+    Image image{19, 17, 0, {}};
+    for (std::uint32_t i = 0; i < 19 * 17; ++i) {
+      const auto colour = i % colours;
+      // Every third is not opaque, one of them not quite transparent.
+      const std::uint8_t alpha = colour % 3 != 1 ? 255 : colour == 4 ? 90 : 0;
+      for (const std::uint32_t value : {colour, colour * 7, 255 - colour})
+        image.rgba.push_back(static_cast<std::uint8_t>(value));
+      image.rgba.push_back(alpha);
+    }
+    PngOptions options;
+    options.indexed = true;
+    options.parameters = "pixel art";
+    const auto bytes = gf::pipeline::encode_png(image, options).value();
+    const auto back = gf::pipeline::decode_png(std::as_bytes(std::span(bytes)), "x");
+    REQUIRE(back.has_value());
+    CHECK(back.value().rgba == image.rgba);
+    CHECK(static_cast<int>(bytes[24]) == bits);                    // IHDR's bit depth,
+    CHECK(static_cast<int>(bytes[25]) == PNG_COLOR_TYPE_PALETTE);  // and colour type.
+    CHECK(gf::pipeline::encode_png(image, options).value() == bytes);
+  }
+}
+
+TEST_CASE("boundary: a colour more than a palette holds is refused, and so is the same colour in a second alpha") {
+  Image image{257, 1, 0, {}};
+  for (std::uint32_t i = 0; i < 257; ++i) {
+    for (int channel = 0; channel < 3; ++channel) image.rgba.push_back(static_cast<std::uint8_t>(i));
+    image.rgba.push_back(static_cast<std::uint8_t>(i < 256 ? 255 : 254));
+  }
+  PngOptions options;
+  options.indexed = true;
+  const auto refused = gf::pipeline::encode_png(image, options);
+  REQUIRE(!refused);
+  CHECK(refused.error().status == Status::invalid_argument);
+  CHECK(refused.error().message == "the image has more than 256 colours, which is what an indexed PNG holds");
+}
+
+TEST_CASE("the recipe is read back from a PNG as it was written, whichever chunk it is in") {
+  const auto image = noise(5, 4, 1, true);
+  for (const char* const text : {"a potion\nSteps: 20", "\xC3\xA9tincelle", "\xE6\xB0\xB4", ""}) {
+    PngOptions options;
+    options.parameters = text;
+    const auto bytes = gf::pipeline::encode_png(image, options).value();
+    const auto read = gf::pipeline::png_parameters(std::as_bytes(std::span(bytes)), "x");
+    REQUIRE(read.has_value());
+    CHECK(read.value() == std::string(text));
+  }
+  const auto plain = gf::pipeline::encode_png(image).value();
+  CHECK(gf::pipeline::png_parameters(std::as_bytes(std::span(plain)), "x").value() == std::nullopt);
+  CHECK(gf::pipeline::png_parameters({}, "x").error().status == Status::corrupt_file);
 }
