@@ -2,6 +2,7 @@
 #include "base/files.hpp"
 #include "buffers.hpp"
 #include "firewall.hpp"
+#include "images.hpp"
 #include "objects.hpp"
 #include "pipeline/image_ops.hpp"
 #include "pipeline/png.hpp"
@@ -33,12 +34,12 @@ namespace {
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
 static_assert(sizeof(gf_image_info) == 32);
 static_assert(sizeof(gf_key_options) == 24);
-static_assert(sizeof(gf_png_options) == 16);
+static_assert(sizeof(gf_png_options) == 24);
 constexpr std::size_t first_info_bytes = 32;
 constexpr std::size_t first_key_bytes = 24;
 constexpr std::size_t first_png_bytes = 16;
 
-constexpr std::uint32_t max_grid_images = 4096;
+constexpr std::uint64_t largest_file_bytes = std::uint64_t{1} << 30;
 
 Result<void> check_side(std::uint32_t side_px, const char* what) {
   if (side_px >= 1 && side_px <= pipeline::max_image_side_px) return success();
@@ -68,9 +69,13 @@ Result<pipeline::PngOptions> png_options(const gf_png_options* options) {
   GF_TRY(const auto read, read_options(options, gf_png_options GF_PNG_OPTIONS_INIT, first_png_bytes, "options"));
   pipeline::PngOptions png;
   png.compression = read.compression;
+  GF_TRY(png.indexed, truth(read.indexed, "options->indexed"));
+  GF_TRYV(zero(read.reserved, "options->reserved"));
   if (read.parameters != nullptr) png.parameters = read.parameters;
   return png;
 }
+
+}  // namespace
 
 Result<void> give_image(Result<Image> made, gf_image** out_image) {
   GF_TRY(auto image, std::move(made));
@@ -78,7 +83,20 @@ Result<void> give_image(Result<Image> made, gf_image** out_image) {
   return success();
 }
 
-}  // namespace
+Result<FoundImages> find_images(gf_image* const* handles, std::uint32_t count) {
+  if (handles == nullptr) return invalid("images is NULL");
+  if (count < 1 || count > max_images) {
+    return invalid(fmt::format("count is {}; it must be 1 to {}", count, max_images));
+  }
+  FoundImages found;
+  for (std::uint32_t index = 0; index < count; ++index) {
+    GF_TRY(auto image, find(images(), handles[index], fmt::format("images[{}]", index)));
+    found.pointers.push_back(image.get());
+    found.shares.push_back(std::move(image));
+  }
+  return found;
+}
+
 }  // namespace gf::capi
 
 using namespace gf::capi;
@@ -166,18 +184,8 @@ gf_status gf_image_grid(gf_image* const* image_array, uint32_t count, uint32_t c
                         uint32_t background, gf_image** out_image) {
   return firewall([&]() -> Result<void> {
     GF_TRYV(clear_out(out_image, "out_image"));
-    if (image_array == nullptr) return invalid("images is NULL");
-    if (count < 1 || count > max_grid_images) {
-      return invalid(fmt::format("count is {}; it must be 1 to {}", count, max_grid_images));
-    }
-    std::vector<std::shared_ptr<const Image>> shares;  // Keeps them alive while they are read.
-    std::vector<const Image*> cells;
-    for (uint32_t index = 0; index < count; ++index) {
-      GF_TRY(auto found, find(images(), image_array[index], fmt::format("images[{}]", index)));
-      cells.push_back(found.get());
-      shares.push_back(std::move(found));
-    }
-    return give_image(gf::pipeline::grid(cells, columns, gap_px, background), out_image);
+    GF_TRY(const auto cells, find_images(image_array, count));
+    return give_image(gf::pipeline::grid(cells.pointers, columns, gap_px, background), out_image);
   });
 }
 
@@ -211,11 +219,21 @@ gf_status gf_image_decode_png(const uint8_t* bytes, uint64_t size, gf_image** ou
 
 gf_status gf_image_read_png(const char* path, gf_image** out_image) {
   return firewall([&]() -> Result<void> {
-    constexpr std::uint64_t largest_file_bytes = std::uint64_t{1} << 30;
     GF_TRYV(clear_out(out_image, "out_image"));
     if (path == nullptr) return invalid("path is NULL");
     GF_TRY(const auto bytes, gf::read_text(path, largest_file_bytes));
     return give_image(gf::pipeline::decode_png(std::as_bytes(std::span(bytes)), path), out_image);
+  });
+}
+
+gf_status gf_png_read_parameters(const char* path, char* buffer, uint64_t* size) {
+  return firewall([&]() -> Result<void> {
+    GF_TRYV(check_size(size));
+    if (path == nullptr) return invalid("path is NULL");
+    GF_TRY(const auto bytes, gf::read_text(path, largest_file_bytes));
+    GF_TRY(const auto text, gf::pipeline::png_parameters(std::as_bytes(std::span(bytes)), path));
+    if (!text) return gf::Error{gf::Status::not_found, fmt::format("{}: it has no text \"parameters\"", path), {}};
+    return give_text(*text, buffer, size);
   });
 }
 

@@ -126,6 +126,12 @@ inline Result<bool> truth(std::uint32_t value, std::string_view what) {
   return value == 1;
 }
 
+/// A field that is reserved.
+inline Result<void> zero(std::uint32_t value, std::string_view what) {
+  if (value != 0) return invalid(fmt::format("{} is {}; it must be 0", what, value));
+  return success();
+}
+
 /// A value that this version of the library does not know. `what` names the field or argument.
 inline Error unknown_value(std::string_view what, std::uint32_t value, std::uint32_t first, std::uint32_t last) {
   return Error{Status::unsupported, fmt::format("{} is {}; this version knows {} to {}", what, value, first, last), {}};

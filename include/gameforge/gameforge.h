@@ -989,10 +989,12 @@ typedef struct gf_png_options {
   uint32_t struct_size;   /**< The macro sets it. */
   uint32_t compression;   /**< 1 (fast) to 9 (small). Default 6. */
   const char* parameters; /**< Text chunk "parameters", as stable-diffusion-webui writes it. NULL: none. */
+  uint32_t indexed;       /**< 1: a palette, for images of at most 256 colours with their alphas. Default 0. */
+  uint32_t reserved;      /**< 0. */
 } gf_png_options;
 
 #define GF_PNG_OPTIONS_INIT \
-  { sizeof(gf_png_options), 0, 0 }
+  { sizeof(gf_png_options), 0, 0, 0, 0 }
 
 /**
  * Gives the text that belongs into gf_png_options.parameters: the recipe of an image in the form of
@@ -1057,6 +1059,330 @@ GF_API gf_status gf_image_decode_png(const uint8_t* bytes, uint64_t size, gf_ima
  * Blocks: for the reading and decoding of the file.
  */
 GF_API gf_status gf_image_read_png(const char* path, gf_image** out_image);
+
+/**
+ * Gives the text "parameters" of a PNG file of at most 1 GiB: the recipe that gf_png_options.parameters put there, or
+ * stable-diffusion-webui did.
+ *
+ * Errors: GF_ERR_NOT_FOUND, also when the file has no such text; GF_ERR_BUFFER_TOO_SMALL; GF_ERR_CORRUPT_FILE, also for
+ * text that is not UTF-8 where it should be; GF_ERR_UNAUTHORISED; GF_ERR_IO; GF_ERR_PAYLOAD_TOO_LARGE;
+ * GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for the reading and decoding of the file.
+ */
+GF_API gf_status gf_png_read_parameters(const char* path, char* buffer, uint64_t* size);
+
+/* ---- Assets ----------------------------------------------------------------------------------------------------- *
+ *
+ * What becomes of an image on its way into a game. Each function is plain: equal pixels and options give equal pixels,
+ * on every machine, run and thread. What each computes: docs/assets.md.
+ *
+ *     gf_image* sprite = NULL;
+ *     gf_image* art = NULL;
+ *     gf_pixelate_options options = GF_PIXELATE_OPTIONS_INIT;
+ *     options.width_px = 32;
+ *     options.height_px = 32;
+ *     options.colour_count = 16;
+ *     if (gf_image_cut_sprite(image, NULL, &sprite, NULL) == GF_OK &&
+ *         gf_image_pixelate(sprite, &options, &art) == GF_OK) {
+ *       gf_image_write_png(art, NULL, "potion.png");
+ *     }
+ *     gf_image_release(art);
+ *     gf_image_release(sprite);
+ */
+
+/**
+ * How well a texture joins itself where it repeats: to the right (x) and downwards (y). Differences are means over
+ * pairs of neighbours and over red, green and blue, in levels of 0 to 255; colours count as far as they are opaque, and
+ * alpha as a fourth channel.
+ */
+typedef struct gf_seam_score {
+  uint32_t struct_size; /**< Set by the caller: GF_SEAM_SCORE_INIT. */
+  uint32_t reserved;    /**< 0. */
+  double x; /**< edge_x over inner_x, neither below half a level: 1 is a seam like the inside; at most 1.1 is good. */
+  double y;
+  double edge_x;       /**< Between the last column and the first. */
+  double edge_y;       /**< Between the last row and the first. */
+  double inner_x;      /**< Between neighbouring columns inside. */
+  double inner_y;      /**< Between neighbouring rows inside. */
+  double inner_most_x; /**< Between the two neighbouring columns inside that differ most. */
+  double inner_most_y; /**< Likewise of rows. */
+} gf_seam_score;
+
+#define GF_SEAM_SCORE_INIT \
+  { sizeof(gf_seam_score), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Measures the seams of an image that is to be tiled.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT; GF_ERR_INVALID_HANDLE.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never; computes for a time that grows with the pixels.
+ */
+GF_API gf_status gf_image_seam_score(gf_image* image, gf_seam_score* out_score);
+
+/** How a sprite is cut out of its background. Start from GF_SPRITE_OPTIONS_INIT and set what differs. */
+typedef struct gf_sprite_options {
+  uint32_t struct_size;  /**< The macro sets it. */
+  uint32_t use_key;      /**< 1: `key` is the background's colour. Default 0: the border's dominant one. */
+  uint32_t key;          /**< 0xRRGGBB. */
+  uint32_t tolerance;    /**< How far background may be off the key, in 1/1000 of OKLab; 1 to 1000. Default 50. */
+  uint32_t border_share; /**< Of the border that must have a colour for it to be dominant, in 1/1000. Default 500. */
+  uint32_t edge_px;      /**< How wide soft edges are, 1 to 8. Default 2. */
+  uint32_t hard_edge;    /**< 1: alpha is 0 or stays, and edge_px is not read. Default 0. */
+  uint32_t keep_spill;   /**< 1: the background's part in the edge's colours is left there. Default 0. */
+  uint32_t enclosed_px;  /**< Background that the subject encloses is cut out from this area on. Default 0, never. */
+} gf_sprite_options;
+
+#define GF_SPRITE_OPTIONS_INIT \
+  { sizeof(gf_sprite_options), 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** What gf_image_cut_sprite gives for the key where the border was transparent already. */
+#define GF_NO_KEY 0xFFFFFFFFu
+
+/**
+ * Cuts a sprite out of a flat background: a flood fill from the border (4-connected) over pixels whose distance from
+ * the key in OKLab is within the tolerance. Pixels at the edge get the alpha with which they are mixed of background
+ * and subject, and the subject's colour alone; transparent pixels get the colour of the nearest edge, against rims by
+ * filtering.
+ *
+ * options: NULL stands for GF_SPRITE_OPTIONS_INIT.
+ * out_key: receives the key, 0xRRGGBB, or GF_NO_KEY. May be NULL.
+ *
+ * Errors: GF_ERR_NOT_FOUND when the border has no dominant colour and no key is given; the message has the figures.
+ * GF_ERR_INVALID_ARGUMENT; GF_ERR_INVALID_HANDLE; GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the host owns *out_image.
+ * Threads: any.
+ * Blocks: never; computes for a time that grows with the pixels.
+ */
+GF_API gf_status gf_image_cut_sprite(gf_image* image, const gf_sprite_options* options, gf_image** out_image,
+                                     uint32_t* out_key);
+
+/** Which colour a cell of pixel art gets. */
+typedef enum gf_cell_colour {
+  GF_CELL_MAJORITY = 0, /**< The mean of its commonest colours. */
+  GF_CELL_CENTRE = 1    /**< That of the pixel in its middle. */
+} gf_cell_colour;
+
+/** How colours that a palette lacks are mixed from those that it has. */
+typedef enum gf_dither {
+  GF_DITHER_NONE = 0,           /**< The nearest colour. */
+  GF_DITHER_BAYER = 1,          /**< An ordered pattern of 8 x 8 cells. */
+  GF_DITHER_FLOYD_STEINBERG = 2 /**< The error goes on to the neighbours. */
+} gf_dither;
+
+/** How pixel art is made. Start from GF_PIXELATE_OPTIONS_INIT and set what differs. */
+typedef struct gf_pixelate_options {
+  uint32_t struct_size;     /**< The macro sets it. */
+  uint32_t cell_px;         /**< Pixels of the image a cell, across and down; at most its shorter side. Default 1. */
+  uint32_t width_px;        /**< Size of the result, instead of cell_px; no larger than the image. Default 0. */
+  uint32_t height_px;       /**< With width_px. */
+  uint32_t cell_colour;     /**< gf_cell_colour. */
+  uint32_t colour_count;    /**< Colours to find, at most 256. Default 0: those of `palette`, or any. */
+  uint32_t palette_count;   /**< Entries of palette, at most 256; not together with colour_count. */
+  uint32_t dither;          /**< gf_dither; needs colours. */
+  uint32_t dither_percent;  /**< How strong, 1 to 100. Default 100. */
+  uint32_t alpha_threshold; /**< From which alpha on a pixel is opaque, 1 to 255. Default 128. */
+  const uint32_t* palette;  /**< The colours that the result may have, 0xRRGGBB. */
+} gf_pixelate_options;
+
+#define GF_PIXELATE_OPTIONS_INIT \
+  { sizeof(gf_pixelate_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Makes pixel art: a cell of pixels becomes one, its colour the nearest of a palette in OKLab, its alpha 255, or RGBA 0
+ * where its centre, or more than half of it, is transparent.
+ *
+ * options: read during the call only, the palette too; NULL stands for GF_PIXELATE_OPTIONS_INIT.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT; GF_ERR_UNSUPPORTED (an unknown cell_colour or dither); GF_ERR_INVALID_HANDLE;
+ * GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the host owns *out_image.
+ * Threads: any.
+ * Blocks: never; computes for a time that grows with the pixels, and with cells times colours.
+ */
+GF_API gf_status gf_image_pixelate(gf_image* image, const gf_pixelate_options* options, gf_image** out_image);
+
+/**
+ * Reads a palette: GIMP's (.gpl) or a list of RRGGBB a line (.hex); the first line tells which. A colour that is there
+ * twice is taken once.
+ *
+ * text:    `size` bytes, at most 1 MiB.
+ * colours: 0xRRGGBB each; NULL only asks for their number.
+ * count:   in: entries of colours; out: colours there are, 1 to 256.
+ *
+ * Errors: GF_ERR_SYNTAX_ERROR and GF_ERR_UNSUPPORTED_FORMAT (a colour that is half transparent), with the line;
+ * GF_ERR_PAYLOAD_TOO_LARGE (more colours or bytes); GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_palette_parse(const char* text, uint64_t size, uint32_t* colours, uint64_t* count);
+
+/**
+ * Reads a file with a palette, as gf_palette_parse does.
+ *
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_UNAUTHORISED; GF_ERR_IO; those of gf_palette_parse.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for the reading of the file.
+ */
+GF_API gf_status gf_palette_read(const char* path, uint32_t* colours, uint64_t* count);
+
+/**
+ * Finds colours for all pixels of some images with an alpha of 128 or more, in OKLab: what frames of one sprite should
+ * share. Images that have no more colours give exactly theirs. Dark colours come first.
+ *
+ * images:       `image_count` images, 1 to 4096.
+ * colour_count: how many are wanted at most, 1 to 256.
+ * colours:      0xRRGGBB each; NULL only asks for their number.
+ * count:        in: entries of colours; out: colours that were found.
+ *
+ * Errors: GF_ERR_NOT_FOUND where every pixel is transparent; GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_ARGUMENT;
+ * GF_ERR_INVALID_HANDLE; GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never; computes for a time that grows with the pixels.
+ */
+GF_API gf_status gf_palette_find(gf_image* const* images, uint32_t image_count, uint32_t colour_count,
+                                 uint32_t* colours, uint64_t* count);
+
+/** Where a height is read from. */
+typedef enum gf_height_channel {
+  GF_HEIGHT_LUMINANCE = 0, /**< Rec. 709's weights over the encoded values. */
+  GF_HEIGHT_RED = 1,
+  GF_HEIGHT_GREEN = 2,
+  GF_HEIGHT_BLUE = 3,
+  GF_HEIGHT_ALPHA = 4
+} gf_height_channel;
+
+/** How a normal map is made. Start from GF_NORMAL_MAP_OPTIONS_INIT and set what differs. */
+typedef struct gf_normal_map_options {
+  uint32_t struct_size; /**< The macro sets it. */
+  uint32_t channel;     /**< gf_height_channel. */
+  uint32_t wrap_x;      /**< 1: the left and the right edge are neighbours, for tiles. Default 0. */
+  uint32_t wrap_y;      /**< 1: the upper and the lower edge are. Default 0. */
+  uint32_t green_down;  /**< 1: green points down the image (DirectX, Unreal); 0, the default: up (OpenGL, Unity). */
+  uint32_t reserved;    /**< 0. */
+  double strength;      /**< Pixels that 0 to 255 is high, -1000 to 1000; negative turns it inside out. Default 8. */
+} gf_normal_map_options;
+
+#define GF_NORMAL_MAP_OPTIONS_INIT \
+  { sizeof(gf_normal_map_options), 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Makes a normal map in tangent space of a height: each component of the unit vector is 128 + 127 times it, flat is
+ * (128, 128, 255). Alpha is the image's, or 255 where it was the height.
+ *
+ * options: NULL stands for GF_NORMAL_MAP_OPTIONS_INIT.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT; GF_ERR_UNSUPPORTED (an unknown channel); GF_ERR_INVALID_HANDLE;
+ * GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the host owns *out_image.
+ * Threads: any.
+ * Blocks: never; computes for a time that grows with the pixels.
+ */
+GF_API gf_status gf_image_normal_map(gf_image* image, const gf_normal_map_options* options, gf_image** out_image);
+
+/** How frames are laid out on a sheet. */
+typedef enum gf_sheet_layout {
+  GF_SHEET_PACKED = 0, /**< Wherever there is room. */
+  GF_SHEET_GRID = 1    /**< In cells of the largest frame, row by row. */
+} gf_sheet_layout;
+
+/** How a sprite sheet is packed. Start from GF_SHEET_OPTIONS_INIT and set what differs. */
+typedef struct gf_sheet_options {
+  uint32_t struct_size;      /**< The macro sets it. */
+  uint32_t layout;           /**< gf_sheet_layout. */
+  uint32_t columns;          /**< Of a grid. Default: about square. */
+  uint32_t padding_px;       /**< Transparent pixels between frames, at most 256. */
+  uint32_t border_px;        /**< Around all of them, at most 256. */
+  uint32_t extrude_px;       /**< How often each frame's edge is repeated around it, at most 64. */
+  uint32_t max_side_px;      /**< Of the sheet. Default 16384, which is the most. */
+  uint32_t trim;             /**< 1: transparent rows and columns around a frame are left out. */
+  uint32_t power_of_two;     /**< 1: both sides of the sheet are. */
+  uint32_t merge_duplicates; /**< 1: frames with equal pixels share a place. */
+} gf_sheet_options;
+
+#define GF_SHEET_OPTIONS_INIT \
+  { sizeof(gf_sheet_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** Where a frame lies, in pixels. */
+typedef struct gf_sheet_frame {
+  uint32_t x; /**< In the sheet. */
+  uint32_t y;
+  uint32_t width_px; /**< Of what is in the sheet. */
+  uint32_t height_px;
+  uint32_t trim_x; /**< Where that lay in the frame. */
+  uint32_t trim_y;
+  uint32_t source_width_px; /**< Of the frame as it was. */
+  uint32_t source_height_px;
+} gf_sheet_frame;
+
+/**
+ * Packs frames into one image; they are never turned. The same frames and options give the same sheet.
+ *
+ * images:     `count` frames, 1 to 4096.
+ * options:    NULL stands for GF_SHEET_OPTIONS_INIT.
+ * out_frames: receives `count` places, in the order of the images; left as it was when the call fails. May be NULL.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT, also when the frames do not fit; GF_ERR_UNSUPPORTED (an unknown layout);
+ * GF_ERR_INVALID_HANDLE; GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the host owns *out_image.
+ * Threads: any.
+ * Blocks: never; computes for a time that grows with the pixels, and with the square of the frames.
+ */
+GF_API gf_status gf_image_pack(gf_image* const* images, uint32_t count, const gf_sheet_options* options,
+                               gf_image** out_image, gf_sheet_frame* out_frames);
+
+/** The shapes of an atlas. */
+typedef enum gf_atlas_format {
+  GF_ATLAS_ASEPRITE_HASH = 0,      /**< Aseprite's json-hash: frames by name, with durations. */
+  GF_ATLAS_ASEPRITE_ARRAY = 1,     /**< Aseprite's json-array: frames in order. */
+  GF_ATLAS_TEXTUREPACKER_HASH = 2, /**< TexturePacker's JSON (Hash). */
+  GF_ATLAS_TEXTUREPACKER_ARRAY = 3 /**< TexturePacker's JSON (Array). */
+} gf_atlas_format;
+
+/** Frames that are one animation. */
+typedef struct gf_atlas_tag {
+  const char* name;
+  uint32_t first_frame; /**< From 0. */
+  uint32_t last_frame;  /**< That one too. */
+} gf_atlas_tag;
+
+/** What an atlas says beside places. Start from GF_ATLAS_OPTIONS_INIT and set what differs. */
+typedef struct gf_atlas_options {
+  uint32_t struct_size;         /**< The macro sets it. */
+  uint32_t format;              /**< gf_atlas_format. */
+  const char* image_name;       /**< The sheet's file, as a loader looks for it. NULL: not told. */
+  const char* const* names;     /**< Of the frames, each once. NULL: "0", "1", ... */
+  const uint32_t* durations_ms; /**< Of the frames, in Aseprite's shapes. NULL: 100 each. */
+  const gf_atlas_tag* tags;     /**< In Aseprite's shapes. */
+  uint32_t tag_count;           /**< Entries of tags, at most 4096. */
+  uint32_t reserved;            /**< 0. */
+} gf_atlas_options;
+
+#define GF_ATLAS_OPTIONS_INIT \
+  { sizeof(gf_atlas_options), 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * Gives the atlas of a sheet as JSON.
+ *
+ * frames:              `count` places, as gf_image_pack gave them; 1 to 4096.
+ * width_px, height_px: of the sheet.
+ * options:             read during the call only, the texts too; NULL stands for GF_ATLAS_OPTIONS_INIT.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT, also for a frame outside of the sheet, a name that is there twice and a tag outside
+ * of the frames; GF_ERR_UNSUPPORTED (an unknown format; tags in TexturePacker's shapes); GF_ERR_BUFFER_TOO_SMALL;
+ * GF_ERR_OUT_OF_HOST_MEMORY.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_atlas_json(const gf_sheet_frame* frames, uint32_t count, uint32_t width_px, uint32_t height_px,
+                               const gf_atlas_options* options, char* buffer, uint64_t* size);
 
 /* ---- Latents files ---------------------------------------------------------------------------------------------- */
 

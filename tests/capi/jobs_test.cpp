@@ -975,6 +975,17 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
     REQUIRE(gf_aggregator_record(aggregator, &report) == GF_OK);
   }
 
+  // A sheet of one frame, and its picture with a text.
+  const std::uint8_t pixel[4] = {1, 2, 3, 255};
+  gf_image* image = nullptr;
+  REQUIRE(gf_image_create(1, 1, 4, pixel, &image) == GF_OK);
+  gf_png_options png = GF_PNG_OPTIONS_INIT;
+  png.parameters = "a recipe";
+  const std::string picture = migrations / "picture.png";
+  REQUIRE(gf_image_write_png(image, &png, picture.c_str()) == GF_OK);
+  REQUIRE(gf_image_release(image) == GF_OK);
+  const gf_sheet_frame frame = {0, 0, 1, 1, 0, 0, 1, 1};
+
   auto* engine = open.engine;
   const std::map<std::string, gf::test::TextCall> calls = {
       {"gf_logger_poll", [&](char* b, std::uint64_t* s) { return gf_logger_poll(logger, &record, b, s); }},
@@ -984,6 +995,9 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
        [=](char* b, std::uint64_t* s) { return gf_aggregator_poll_alert_json(aggregator, b, s); }},
       {"gf_aggregator_report_json",
        [=](char* b, std::uint64_t* s) { return gf_aggregator_report_json(aggregator, b, s); }},
+      {"gf_atlas_json", [&](char* b, std::uint64_t* s) { return gf_atlas_json(&frame, 1, 1, 1, nullptr, b, s); }},
+      {"gf_png_read_parameters",
+       [&](char* b, std::uint64_t* s) { return gf_png_read_parameters(picture.c_str(), b, s); }},
       {"gf_breaker_json", [=](char* b, std::uint64_t* s) { return gf_breaker_json(breaker, b, s); }},
       {"gf_queue_statistics_json", [=](char* b, std::uint64_t* s) { return gf_queue_statistics_json(queue, b, s); }},
       {"gf_queue_prometheus_text", [=](char* b, std::uint64_t* s) { return gf_queue_prometheus_text(queue, b, s); }},

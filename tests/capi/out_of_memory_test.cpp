@@ -69,6 +69,43 @@ TEST_CASE("images: each failing allocation is out of host memory, and nothing is
           std::uint64_t size = 0;
           return gf_image_encode_png(image, nullptr, nullptr, &size);
         }) >= 1);
+  CHECK(fail_each_allocation(
+            gives_image([&](gf_image** made) { return gf_image_cut_sprite(image, nullptr, made, nullptr); })) >= 5);
+  gf_pixelate_options art = GF_PIXELATE_OPTIONS_INIT;
+  art.cell_px = 2;
+  art.colour_count = 3;
+  art.dither = GF_DITHER_FLOYD_STEINBERG;
+  CHECK(fail_each_allocation(gives_image([&](gf_image** made) { return gf_image_pixelate(image, &art, made); })) >= 5);
+  CHECK(fail_each_allocation(gives_image([&](gf_image** made) { return gf_image_normal_map(image, nullptr, made); })) >=
+        2);
+  gf_sheet_frame frames[2] = {};
+  CHECK(fail_each_allocation(gives_image([&](gf_image** made) {
+          gf_image* const both[2] = {image, image};
+          gf_sheet_options sheet = GF_SHEET_OPTIONS_INIT;
+          sheet.merge_duplicates = 1;
+          return gf_image_pack(both, 2, &sheet, made, frames);
+        })) >= 5);
+  CHECK(fail_each_allocation([&] {
+          const char* const names[2] = {"a name that is longer than a small string", "another such name, long enough"};
+          gf_atlas_options atlas = GF_ATLAS_OPTIONS_INIT;
+          atlas.names = names;
+          std::uint64_t size = 0;
+          return gf_atlas_json(frames, 2, 8, 8, &atlas, nullptr, &size);
+        }) >= 4);
+  CHECK(fail_each_allocation([&] {
+          std::uint64_t count = 0;
+          return gf_palette_find(&image, 1, 2, nullptr, &count);
+        }) >= 4);
+  CHECK(fail_each_allocation([&] {
+          std::uint64_t count = 0;
+          return gf_palette_parse("ff0000\n00ff00\n", 14, nullptr, &count);
+        }) >= 1);
+  CHECK(fail_each_allocation([&] {
+          gf_png_options png = GF_PNG_OPTIONS_INIT;
+          png.indexed = 1;
+          std::uint64_t size = 0;
+          return gf_image_encode_png(image, &png, nullptr, &size);
+        }) >= 4);
   gf::test::TemporaryFolder folder;
   const auto path = folder / "tile.png";
   CHECK(fail_each_allocation([&] { return gf_image_write_png(image, nullptr, path.c_str()); }) >= 1);

@@ -130,6 +130,9 @@ struct World {
   gf_status_description description = GF_STATUS_DESCRIPTION_INIT;
   gf_image* out_image = nullptr;
   const std::uint8_t* out_pixels = nullptr;
+  gf_seam_score seam = GF_SEAM_SCORE_INIT;
+  gf_sheet_frame frame = {0, 0, 1, 1, 0, 0, 1, 1};
+  std::uint32_t colours[4] = {};
   char text[64] = {};
   std::uint8_t bytes[64] = {};
   float floats[64] = {};
@@ -180,6 +183,21 @@ const OnHandle<gf_image> image_calls = {
      [](World& w, gf_image* i) {
        gf_image* const both[2] = {w.image, i};
        return gf_image_grid(both, 2, 1, 0, 0, &w.out_image);
+     }},
+    {"gf_image_seam_score", [](World& w, gf_image* i) { return gf_image_seam_score(i, &w.seam); }},
+    {"gf_image_cut_sprite",
+     [](World& w, gf_image* i) { return gf_image_cut_sprite(i, nullptr, &w.out_image, &w.number); }},
+    {"gf_image_pixelate", [](World& w, gf_image* i) { return gf_image_pixelate(i, nullptr, &w.out_image); }},
+    {"gf_image_normal_map", [](World& w, gf_image* i) { return gf_image_normal_map(i, nullptr, &w.out_image); }},
+    {"gf_palette_find",
+     [](World& w, gf_image* i) {
+       gf_image* const both[2] = {w.image, i};
+       return gf_palette_find(both, 2, 1, w.colours, &w.size);
+     }},
+    {"gf_image_pack",
+     [](World& w, gf_image* i) {
+       gf_image* const both[2] = {w.image, i};
+       return gf_image_pack(both, 2, nullptr, &w.out_image, nullptr);
      }},
     {"gf_image_encode_png", [](World& w, gf_image* i) { return gf_image_encode_png(i, nullptr, w.bytes, &w.size); }},
     {"gf_image_write_png", [](World&, gf_image* i) { return gf_image_write_png(i, nullptr, "/nowhere/x.png"); }},
@@ -390,6 +408,38 @@ void refuse_handles(const OnHandle<Handle>& calls, Handle* stale, std::vector<co
   CHECK(gf_error_store_record(world.store, &world.report) == GF_OK);
 }
 
+/// Calls with one option that differs.
+template <class Change>
+gf_status cut(World& world, Change change) {
+  gf_sprite_options options = GF_SPRITE_OPTIONS_INIT;
+  change(options);
+  return gf_image_cut_sprite(world.image, &options, &world.out_image, nullptr);
+}
+template <class Change>
+gf_status pixelate(World& world, Change change) {
+  gf_pixelate_options options = GF_PIXELATE_OPTIONS_INIT;
+  change(options);
+  return gf_image_pixelate(world.image, &options, &world.out_image);
+}
+template <class Change>
+gf_status normal_map(World& world, Change change) {
+  gf_normal_map_options options = GF_NORMAL_MAP_OPTIONS_INIT;
+  change(options);
+  return gf_image_normal_map(world.image, &options, &world.out_image);
+}
+template <class Change>
+gf_status pack(World& world, Change change) {
+  gf_sheet_options options = GF_SHEET_OPTIONS_INIT;
+  change(options);
+  return gf_image_pack(&world.image, 1, &options, &world.out_image, &world.frame);
+}
+template <class Change>
+gf_status atlas(World& world, Change change) {
+  gf_atlas_options options = GF_ATLAS_OPTIONS_INIT;
+  change(options);
+  return gf_atlas_json(&world.frame, 1, 1, 1, &options, world.text, &world.size);
+}
+
 /// One NULL, or one argument that is out of its range.
 struct Refusal {
   const char* function;
@@ -588,6 +638,122 @@ const std::vector<Refusal> refusals = {
     {"gf_image_write_png", "path is NULL", [](World& w) { return gf_image_write_png(w.image, nullptr, nullptr); }},
     {"gf_image_write_png", "/nowhere/",
      [](World& w) { return gf_image_write_png(w.image, nullptr, "/nowhere/at/all.png"); }, GF_ERR_NOT_FOUND},
+    {"gf_png_read_parameters", "path is NULL", [](World& w) { return gf_png_read_parameters(nullptr, w.text, &w.size); }},
+    {"gf_png_read_parameters", "size is NULL", [](World& w) { return gf_png_read_parameters("/x", w.text, nullptr); }},
+    {"gf_png_read_parameters", "/nowhere/x.png",
+     [](World& w) { return gf_png_read_parameters("/nowhere/x.png", w.text, &w.size); }, GF_ERR_NOT_FOUND},
+    {"gf_image_encode_png", "options->indexed is 2",
+     [](World& w) {
+       gf_png_options png = GF_PNG_OPTIONS_INIT;
+       png.indexed = 2;
+       return gf_image_encode_png(w.image, &png, w.bytes, &w.size);
+     }},
+    {"gf_image_encode_png", "options->reserved is 1",
+     [](World& w) {
+       gf_png_options png = GF_PNG_OPTIONS_INIT;
+       png.reserved = 1;
+       return gf_image_encode_png(w.image, &png, w.bytes, &w.size);
+     }},
+    {"gf_image_seam_score", "out_score is NULL", [](World& w) { return gf_image_seam_score(w.image, nullptr); }},
+    {"gf_image_cut_sprite", "out_image is NULL",
+     [](World& w) { return gf_image_cut_sprite(w.image, nullptr, nullptr, &w.number); }},
+    {"gf_image_cut_sprite", "options->use_key is 2",
+     [](World& w) { return cut(w, [](gf_sprite_options& options) { options.use_key = 2; }); }},
+    {"gf_image_cut_sprite", "options->hard_edge is 2",
+     [](World& w) { return cut(w, [](gf_sprite_options& options) { options.hard_edge = 2; }); }},
+    {"gf_image_cut_sprite", "options->keep_spill is 2",
+     [](World& w) { return cut(w, [](gf_sprite_options& options) { options.keep_spill = 2; }); }},
+    {"gf_image_cut_sprite", "key is 16777216",
+     [](World& w) {
+       return cut(w, [](gf_sprite_options& options) {
+         options.use_key = 1;
+         options.key = 0x1000000;
+       });
+     }},
+    {"gf_image_cut_sprite", "tolerance is 1001",
+     [](World& w) { return cut(w, [](gf_sprite_options& options) { options.tolerance = 1001; }); }},
+    {"gf_image_cut_sprite", "edge_px is 9",
+     [](World& w) { return cut(w, [](gf_sprite_options& options) { options.edge_px = 9; }); }},
+    {"gf_image_pixelate", "out_image is NULL", [](World& w) { return gf_image_pixelate(w.image, nullptr, nullptr); }},
+    {"gf_image_pixelate", "options->cell_colour is 2",
+     [](World& w) { return pixelate(w, [](gf_pixelate_options& options) { options.cell_colour = 2; }); },
+     GF_ERR_UNSUPPORTED},
+    {"gf_image_pixelate", "options->dither is 3",
+     [](World& w) { return pixelate(w, [](gf_pixelate_options& options) { options.dither = 3; }); }, GF_ERR_UNSUPPORTED},
+    {"gf_image_pixelate", "dither needs a palette",
+     [](World& w) { return pixelate(w, [](gf_pixelate_options& options) { options.dither = GF_DITHER_BAYER; }); }},
+    {"gf_image_pixelate", "options->alpha_threshold is 256",
+     [](World& w) { return pixelate(w, [](gf_pixelate_options& options) { options.alpha_threshold = 256; }); }},
+    {"gf_image_pixelate", "options->palette is NULL",
+     [](World& w) { return pixelate(w, [](gf_pixelate_options& options) { options.palette_count = 1; }); }},
+    {"gf_image_pixelate", "options->palette_count is 257",
+     [](World& w) { return pixelate(w, [](gf_pixelate_options& options) { options.palette_count = 257; }); }},
+    {"gf_image_pixelate", "colours is 257",
+     [](World& w) { return pixelate(w, [](gf_pixelate_options& options) { options.colour_count = 257; }); }},
+    {"gf_image_pixelate", "cell_px is 2",
+     [](World& w) { return pixelate(w, [](gf_pixelate_options& options) { options.cell_px = 2; }); }},
+    {"gf_palette_parse", "text is NULL", [](World& w) { return gf_palette_parse(nullptr, 1, w.colours, &w.size); }},
+    {"gf_palette_parse", "count is NULL", [](World& w) { return gf_palette_parse("ff0000", 6, w.colours, nullptr); }},
+    {"gf_palette_parse", "text:1: ", [](World& w) { return gf_palette_parse("ff000", 5, w.colours, &w.size); },
+     GF_ERR_SYNTAX_ERROR},
+    {"gf_palette_read", "path is NULL", [](World& w) { return gf_palette_read(nullptr, w.colours, &w.size); }},
+    {"gf_palette_read", "count is NULL", [](World& w) { return gf_palette_read("/x", w.colours, nullptr); }},
+    {"gf_palette_read", "/nowhere/x", [](World& w) { return gf_palette_read("/nowhere/x", w.colours, &w.size); },
+     GF_ERR_NOT_FOUND},
+    {"gf_palette_find", "images is NULL", [](World& w) { return gf_palette_find(nullptr, 1, 1, w.colours, &w.size); }},
+    {"gf_palette_find", "count is 0", [](World& w) { return gf_palette_find(&w.image, 0, 1, w.colours, &w.size); }},
+    {"gf_palette_find", "colours is 0", [](World& w) { return gf_palette_find(&w.image, 1, 0, w.colours, &w.size); }},
+    {"gf_palette_find", "count is NULL", [](World& w) { return gf_palette_find(&w.image, 1, 1, w.colours, nullptr); }},
+    {"gf_image_normal_map", "out_image is NULL", [](World& w) { return gf_image_normal_map(w.image, nullptr, nullptr); }},
+    {"gf_image_normal_map", "options->channel is 5",
+     [](World& w) { return normal_map(w, [](gf_normal_map_options& options) { options.channel = 5; }); },
+     GF_ERR_UNSUPPORTED},
+    {"gf_image_normal_map", "options->wrap_y is 2",
+     [](World& w) { return normal_map(w, [](gf_normal_map_options& options) { options.wrap_y = 2; }); }},
+    {"gf_image_normal_map", "options->green_down is 2",
+     [](World& w) { return normal_map(w, [](gf_normal_map_options& options) { options.green_down = 2; }); }},
+    {"gf_image_normal_map", "options->reserved is 7",
+     [](World& w) { return normal_map(w, [](gf_normal_map_options& options) { options.reserved = 7; }); }},
+    {"gf_image_normal_map", "strength is 1001",
+     [](World& w) { return normal_map(w, [](gf_normal_map_options& options) { options.strength = 1001; }); }},
+    {"gf_image_pack", "images is NULL", [](World& w) { return gf_image_pack(nullptr, 1, nullptr, &w.out_image, &w.frame); }},
+    {"gf_image_pack", "out_image is NULL", [](World& w) { return gf_image_pack(&w.image, 1, nullptr, nullptr, &w.frame); }},
+    {"gf_image_pack", "count is 0", [](World& w) { return gf_image_pack(&w.image, 0, nullptr, &w.out_image, &w.frame); }},
+    {"gf_image_pack", "count is 4097",
+     [](World& w) { return gf_image_pack(&w.image, 4097, nullptr, &w.out_image, &w.frame); }},
+    {"gf_image_pack", "options->layout is 2",
+     [](World& w) { return pack(w, [](gf_sheet_options& options) { options.layout = 2; }); }, GF_ERR_UNSUPPORTED},
+    {"gf_image_pack", "options->trim is 2",
+     [](World& w) { return pack(w, [](gf_sheet_options& options) { options.trim = 2; }); }},
+    {"gf_image_pack", "padding_px is 257",
+     [](World& w) { return pack(w, [](gf_sheet_options& options) { options.padding_px = 257; }); }},
+    {"gf_atlas_json", "frames is NULL",
+     [](World& w) { return gf_atlas_json(nullptr, 1, 1, 1, nullptr, w.text, &w.size); }},
+    {"gf_atlas_json", "size is NULL",
+     [](World& w) { return gf_atlas_json(&w.frame, 1, 1, 1, nullptr, w.text, nullptr); }},
+    {"gf_atlas_json", "count is 4097",
+     [](World& w) { return gf_atlas_json(&w.frame, 4097, 1, 1, nullptr, w.text, &w.size); }},
+    {"gf_atlas_json", "frames[0] is 1x1",
+     [](World& w) { return gf_atlas_json(&w.frame, 1, 0, 1, nullptr, w.text, &w.size); }},
+    {"gf_atlas_json", "options->format is 4",
+     [](World& w) { return atlas(w, [](gf_atlas_options& options) { options.format = 4; }); }, GF_ERR_UNSUPPORTED},
+    {"gf_atlas_json", "options->names[0] is NULL",
+     [](World& w) {
+       const char* const name = nullptr;
+       return atlas(w, [&](gf_atlas_options& options) { options.names = &name; });
+     }},
+    {"gf_atlas_json", "options->tags is NULL",
+     [](World& w) { return atlas(w, [](gf_atlas_options& options) { options.tag_count = 1; }); }},
+    {"gf_atlas_json", "options->tag_count is 4097",
+     [](World& w) { return atlas(w, [](gf_atlas_options& options) { options.tag_count = 4097; }); }},
+    {"gf_atlas_json", "options->tags[0].name is NULL",
+     [](World& w) {
+       const gf_atlas_tag tag = {nullptr, 0, 0};
+       return atlas(w, [&](gf_atlas_options& options) {
+         options.tags = &tag;
+         options.tag_count = 1;
+       });
+     }},
     {"gf_latents_read", "path is NULL", [](World& w) { return gf_latents_read(nullptr, w.floats, &w.size, w.shape); }},
     {"gf_latents_read", "count is NULL", [](World& w) { return gf_latents_read("/x", w.floats, nullptr, w.shape); }},
     {"gf_latents_read", "shape is NULL", [](World& w) { return gf_latents_read("/x", w.floats, &w.size, nullptr); }},
@@ -1587,6 +1753,31 @@ const std::vector<std::pair<std::string, std::function<gf_status(World&, std::ui
        png.struct_size = size;
        return gf_image_write_png(w.image, &png, "/nowhere/at/all.png");
      }},
+    {"gf_image_seam_score",
+     [](World& w, std::uint32_t size) {
+       w.seam.struct_size = size;
+       return gf_image_seam_score(w.image, &w.seam);
+     }},
+    {"gf_image_cut_sprite",
+     [](World& w, std::uint32_t size) {
+       return cut(w, [size](auto& options) { options.struct_size = size; });
+     }},
+    {"gf_image_pixelate",
+     [](World& w, std::uint32_t size) {
+       return pixelate(w, [size](auto& options) { options.struct_size = size; });
+     }},
+    {"gf_image_normal_map",
+     [](World& w, std::uint32_t size) {
+       return normal_map(w, [size](auto& options) { options.struct_size = size; });
+     }},
+    {"gf_image_pack",
+     [](World& w, std::uint32_t size) {
+       return pack(w, [size](auto& options) { options.struct_size = size; });
+     }},
+    {"gf_atlas_json",
+     [](World& w, std::uint32_t size) {
+       return atlas(w, [size](auto& options) { options.struct_size = size; });
+     }},
     {"gf_migrator_open",
      [](World& w, std::uint32_t size) {
        w.migrator_options.struct_size = size;
@@ -1949,6 +2140,12 @@ TEST_CASE("a wrong struct_size is refused by every function that takes a struct"
                            "gf_image_info*",
                            "gf_key_options*",
                            "gf_png_options*",
+                           "gf_seam_score*",
+                           "gf_sprite_options*",
+                           "gf_pixelate_options*",
+                           "gf_normal_map_options*",
+                           "gf_sheet_options*",
+                           "gf_atlas_options*",
                            "gf_migrator_options*",
                            "gf_migration_goal*",
                            "gf_migrator_info*",
