@@ -268,6 +268,57 @@ class Image {
     return Image(made);
   }
 
+  /** How well it joins itself where it is tiled. */
+  gf_seam_score seam_score() const {
+    gf_seam_score score = GF_SEAM_SCORE_INIT;
+    detail::check(gf_image_seam_score(handle_, &score));
+    return score;
+  }
+
+  /** Cut out of its flat background. key: receives the background's colour, or GF_NO_KEY. */
+  Image cut_sprite(const gf_sprite_options* options = nullptr, std::uint32_t* key = nullptr) const {
+    gf_image* made = nullptr;
+    detail::check(gf_image_cut_sprite(handle_, options, &made, key));
+    return Image(made);
+  }
+
+  Image pixelate(const gf_pixelate_options& options) const {
+    gf_image* made = nullptr;
+    detail::check(gf_image_pixelate(handle_, &options, &made));
+    return Image(made);
+  }
+
+  Image normal_map(const gf_normal_map_options* options = nullptr) const {
+    gf_image* made = nullptr;
+    detail::check(gf_image_normal_map(handle_, options, &made));
+    return Image(made);
+  }
+
+  /** A sprite sheet. frames: receives where each image lies. */
+  static Image pack(const std::vector<Image>& images, const gf_sheet_options* options = nullptr,
+                    std::vector<gf_sheet_frame>* frames = nullptr) {
+    std::vector<gf_image*> handles;
+    for (const Image& image : images) handles.push_back(image.handle_);
+    std::vector<gf_sheet_frame> places(images.size());
+    gf_image* made = nullptr;
+    detail::check(
+        gf_image_pack(handles.data(), static_cast<std::uint32_t>(handles.size()), options, &made, places.data()));
+    if (frames != nullptr) frames->swap(places);
+    return Image(made);
+  }
+
+  /** At most `colours` that the images share, 0xRRGGBB. */
+  static std::vector<std::uint32_t> palette(const std::vector<Image>& images, std::uint32_t colours) {
+    std::vector<gf_image*> handles;
+    for (const Image& image : images) handles.push_back(image.handle_);
+    std::vector<std::uint32_t> found(256);
+    std::uint64_t count = found.size();
+    detail::check(
+        gf_palette_find(handles.data(), static_cast<std::uint32_t>(handles.size()), colours, found.data(), &count));
+    found.resize(static_cast<std::size_t>(count));
+    return found;
+  }
+
   /** parameters: see Engine::parameters_text. compression: 1 to 9; 0 is the default. */
   std::vector<std::uint8_t> png(const Text& parameters = Text(), std::uint32_t compression = 0) const {
     const gf_png_options options = png_options(parameters, compression);

@@ -280,3 +280,29 @@ TEST_CASE("hpp: errors are grouped and alerts polled; strategies decide, and wha
   CHECK_THROWS_AS(engine.wait(engine.submit(request_for("buggy")), long_time), gameforge::Error);
   CHECK(calls == 2);
 }
+
+TEST_CASE("hpp: assets are made of images, and their places and colours come as vectors") {
+  std::vector<std::uint8_t> pixels;
+  for (int i = 0; i < 8 * 8; ++i) {
+    const bool inside = i % 8 >= 2 && i % 8 < 6 && i / 8 >= 2 && i / 8 < 6;
+    for (const int value : {inside ? 200 : 0, 30, 30, 255}) pixels.push_back(static_cast<std::uint8_t>(value));
+  }
+  const auto image = gameforge::Image::create(8, 8, pixels.data());
+  std::uint32_t key = 0;
+  const auto sprite = image.cut_sprite(nullptr, &key);
+  CHECK(key == 0x001E1E);
+  CHECK(sprite.pixels()[3] == 0);
+  gf_pixelate_options options = GF_PIXELATE_OPTIONS_INIT;
+  options.cell_px = 2;
+  const auto art = sprite.pixelate(options);
+  CHECK(art.width_px() == 4);
+  CHECK(gameforge::Image::palette({image, sprite}, 4) == std::vector<std::uint32_t>{0x001E1E, 0xC81E1E});
+  std::vector<gf_sheet_frame> frames;
+  const auto sheet = gameforge::Image::pack({image, art}, nullptr, &frames);
+  REQUIRE(frames.size() == 2);
+  CHECK(frames[1].width_px == 4);
+  CHECK(sheet.width_px() >= 8);
+  CHECK(image.normal_map().width_px() == 8);
+  CHECK(image.seam_score().x == image.seam_score().y);
+  CHECK_THROWS_AS(image.pixelate({}), gameforge::Error);  // No struct_size.
+}

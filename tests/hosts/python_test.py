@@ -353,6 +353,33 @@ class Images(unittest.TestCase):
         with self.assertRaises(gameforge.CallerError):
             gameforge.grid([], 1)
 
+    def test_assets_are_made_of_pixels(self):
+        grey, red = b"\x2c\x30\x3c\xff", b"\xc8\x0a\x0a\xff"
+        rows = [grey * 16] * 4 + [grey * 4 + red * 8 + grey * 4] * 8 + [grey * 16] * 4
+        image = gameforge.Image.from_pixels(16, 16, b"".join(rows))
+        self.assertEqual(image.seam_score()[0], image.seam_score()[1])
+        sprite = image.cut_sprite()
+        self.assertEqual(bytes(sprite.pixels)[3], 0)
+        art = sprite.pixelate(cell=4, palette=[0x000000, 0xFF0000], dither="bayer", dither_percent=1)
+        self.assertEqual(art.size, (4, 4))
+        self.assertEqual(bytes(art.pixels)[4 * 5 : 4 * 6], b"\xff\0\0\xff")
+        self.assertEqual(sprite.pixelate(size=(2, 2), colours=1).size, (2, 2))
+        self.assertEqual(bytes(image.normal_map("alpha", wrap="xy").pixels)[:4], b"\x80\x80\xff\xff")
+        self.assertEqual(gameforge.find_palette([image], 2), [0x2C303C, 0xC80A0A])
+        sheet = gameforge.pack([art, image], power_of_two=True, trim=True)
+        self.assertEqual(sheet.frames[0].source_width_px, 4)
+        atlas = json.loads(sheet.atlas("s.png", names=["art", "image"], durations_ms=[10, 20], tags=[("all", 0, 1)]))
+        self.assertEqual(atlas["frames"]["image"]["duration"], 20)
+        self.assertEqual(atlas["meta"]["frameTags"][0]["to"], 1)
+        self.assertLess(len(image.to_png(indexed=True)), len(image.to_png()))
+        with self.assertRaises(gameforge.CallerError):
+            gameforge.Image.from_pixels(2, 2, bytes(range(0, 240, 15))).cut_sprite()
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "p.hex")
+            with open(path, "w") as file:
+                file.write("ff0000\n00ff00\n")
+            self.assertEqual(gameforge.read_palette(path), [0xFF0000, 0x00FF00])
+
     def test_an_unwritable_place_is_said_by_its_path(self):
         image = gameforge.Image.from_pixels(1, 1, b"\0\0\0\xff")
         with self.assertRaises(gameforge.GameForgeError) as raised:

@@ -20,7 +20,7 @@ from .errors import (
     InternalError,
     MemoryOrDeviceError,
 )
-from .image import Image, grid
+from .image import Image, Sheet, find_palette, grid, pack, read_palette
 from .latents import read_latents, write_latents
 from .library import doctor, library_version, status_table, version
 from .migrator import MigrationEvent, Migrator, create_migration
@@ -40,12 +40,16 @@ __all__ = [
     "MemoryOrDeviceError",
     "MigrationEvent",
     "Migrator",
+    "Sheet",
     "create_migration",
     "doctor",
+    "find_palette",
     "grid",
     "library_version",
     "load_library",
+    "pack",
     "read_latents",
+    "read_palette",
     "status_table",
     "version",
     "write_latents",

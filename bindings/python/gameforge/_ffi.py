@@ -191,7 +191,115 @@ class KeyOptions(_Struct):
 
 
 class PngOptions(_Struct):
-    _fields_ = [("struct_size", c_uint32), ("compression", c_uint32), ("parameters", c_char_p)]
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("compression", c_uint32),
+        ("parameters", c_char_p),
+        ("indexed", c_uint32),
+        ("reserved", c_uint32),
+    ]
+
+
+class SeamScore(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_uint32),
+        ("x", c_double),
+        ("y", c_double),
+        ("edge_x", c_double),
+        ("edge_y", c_double),
+        ("inner_x", c_double),
+        ("inner_y", c_double),
+        ("inner_most_x", c_double),
+        ("inner_most_y", c_double),
+    ]
+
+
+class SpriteOptions(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("use_key", c_uint32),
+        ("key", c_uint32),
+        ("tolerance", c_uint32),
+        ("border_share", c_uint32),
+        ("edge_px", c_uint32),
+        ("hard_edge", c_uint32),
+        ("keep_spill", c_uint32),
+        ("enclosed_px", c_uint32),
+    ]
+
+
+class PixelateOptions(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("cell_px", c_uint32),
+        ("width_px", c_uint32),
+        ("height_px", c_uint32),
+        ("cell_colour", c_uint32),
+        ("colour_count", c_uint32),
+        ("palette_count", c_uint32),
+        ("dither", c_uint32),
+        ("dither_percent", c_uint32),
+        ("alpha_threshold", c_uint32),
+        ("palette", POINTER(c_uint32)),
+    ]
+
+
+class NormalMapOptions(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("channel", c_uint32),
+        ("wrap_x", c_uint32),
+        ("wrap_y", c_uint32),
+        ("green_down", c_uint32),
+        ("reserved", c_uint32),
+        ("strength", c_double),
+    ]
+
+
+class SheetOptions(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("layout", c_uint32),
+        ("columns", c_uint32),
+        ("padding_px", c_uint32),
+        ("border_px", c_uint32),
+        ("extrude_px", c_uint32),
+        ("max_side_px", c_uint32),
+        ("trim", c_uint32),
+        ("power_of_two", c_uint32),
+        ("merge_duplicates", c_uint32),
+    ]
+
+
+class SheetFrame(ctypes.Structure):
+    _fields_ = [
+        ("x", c_uint32),
+        ("y", c_uint32),
+        ("width_px", c_uint32),
+        ("height_px", c_uint32),
+        ("trim_x", c_uint32),
+        ("trim_y", c_uint32),
+        ("source_width_px", c_uint32),
+        ("source_height_px", c_uint32),
+    ]
+
+
+class AtlasTag(ctypes.Structure):
+    _fields_ = [("name", c_char_p), ("first_frame", c_uint32), ("last_frame", c_uint32)]
+
+
+class AtlasOptions(_Struct):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("format", c_uint32),
+        ("image_name", c_char_p),
+        ("names", POINTER(c_char_p)),
+        ("durations_ms", POINTER(c_uint32)),
+        ("tags", POINTER(AtlasTag)),
+        ("tag_count", c_uint32),
+        ("reserved", c_uint32),
+    ]
 
 
 class MigratorOptions(_Struct):
@@ -316,6 +424,21 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "gf_image_write_png": (c_uint32, (c_void_p, POINTER(PngOptions), c_char_p)),
     "gf_image_decode_png": (c_uint32, (c_char_p, c_uint64, POINTER(c_void_p))),
     "gf_image_read_png": (c_uint32, (c_char_p, POINTER(c_void_p))),
+    "gf_png_read_parameters": (c_uint32, (c_char_p, c_void_p, _size_out)),
+    "gf_image_seam_score": (c_uint32, (c_void_p, POINTER(SeamScore))),
+    "gf_image_cut_sprite": (c_uint32, (c_void_p, POINTER(SpriteOptions), POINTER(c_void_p), POINTER(c_uint32))),
+    "gf_image_pixelate": (c_uint32, (c_void_p, POINTER(PixelateOptions), POINTER(c_void_p))),
+    "gf_palette_read": (c_uint32, (c_char_p, POINTER(c_uint32), _size_out)),
+    "gf_palette_find": (c_uint32, (POINTER(c_void_p), c_uint32, c_uint32, POINTER(c_uint32), _size_out)),
+    "gf_image_normal_map": (c_uint32, (c_void_p, POINTER(NormalMapOptions), POINTER(c_void_p))),
+    "gf_image_pack": (
+        c_uint32,
+        (POINTER(c_void_p), c_uint32, POINTER(SheetOptions), POINTER(c_void_p), POINTER(SheetFrame)),
+    ),
+    "gf_atlas_json": (
+        c_uint32,
+        (POINTER(SheetFrame), c_uint32, c_uint32, c_uint32, POINTER(AtlasOptions), c_void_p, _size_out),
+    ),
     "gf_latents_read": (c_uint32, (c_char_p, c_void_p, _size_out, POINTER(c_uint32))),
     "gf_latents_write": (c_uint32, (c_char_p, c_void_p, POINTER(c_uint32))),
     "gf_migrator_open": (c_uint32, (POINTER(MigratorOptions), POINTER(c_void_p))),

@@ -142,9 +142,92 @@ class Image:
         check(self._library.gf_image_key_background(self._handle(), ctypes.byref(options), ctypes.byref(handle)))
         return Image(_value(handle))
 
-    def to_png(self, parameters: Optional[str] = None, compression: int = 0) -> bytes:
-        """The PNG file's bytes. parameters: the recipe, for the text chunk of that name; see Job.parameters_text."""
-        options = _ffi.PngOptions(compression=compression, parameters=_ffi.utf8(parameters))
+    def seam_score(self) -> tuple[float, float]:
+        """How well the image joins itself to the right and downwards: 1 is a seam like the inside."""
+        score = _ffi.SeamScore()
+        check(self._library.gf_image_seam_score(self._handle(), ctypes.byref(score)))
+        return score.x, score.y
+
+    def cut_sprite(
+        self,
+        key: Optional[int] = None,
+        tolerance: int = 50,
+        edge: int = 2,
+        despill: bool = True,
+        enclosed: int = 0,
+        border_share: int = 500,
+    ) -> "Image":
+        """Cut out of its flat background, with soft edges. key: 0xRRGGBB, else the border's dominant colour; without
+        one NotFoundError. tolerance and border_share: in 1/1000, of OKLab and of the border; enclosed: from which area
+        on background inside of the subject is cut out."""
+        options = _ffi.SpriteOptions(
+            use_key=0 if key is None else 1,
+            key=key or 0,
+            tolerance=tolerance,
+            border_share=border_share,
+            edge_px=edge,
+            hard_edge=0 if edge else 1,
+            keep_spill=0 if despill else 1,
+            enclosed_px=enclosed,
+        )
+        handle = ctypes.c_void_p()
+        check(self._library.gf_image_cut_sprite(self._handle(), ctypes.byref(options), ctypes.byref(handle), None))
+        return Image(_value(handle))
+
+    def pixelate(
+        self,
+        cell: int = 0,
+        size: tuple[int, int] = (0, 0),
+        colours: int = 0,
+        palette: Sequence[int] = (),
+        dither: str = "none",
+        dither_percent: int = 100,
+        centre: bool = False,
+        alpha_threshold: int = 128,
+    ) -> "Image":
+        """Pixel art, by the cell's size or the result's: of so many colours that are found, or of a palette of 0xRRGGBB.
+        dither: none, bayer or floyd-steinberg. centre: a cell takes its middle's colour, not its commonest one."""
+        options = _ffi.PixelateOptions(
+            cell_px=cell,
+            width_px=size[0],
+            height_px=size[1],
+            cell_colour=1 if centre else 0,
+            colour_count=colours,
+            palette_count=len(palette),
+            dither=("none", "bayer", "floyd-steinberg").index(dither),
+            dither_percent=dither_percent,
+            alpha_threshold=alpha_threshold,
+        )
+        if palette:
+            options.palette = (ctypes.c_uint32 * len(palette))(*palette)
+        handle = ctypes.c_void_p()
+        check(self._library.gf_image_pixelate(self._handle(), ctypes.byref(options), ctypes.byref(handle)))
+        return Image(_value(handle))
+
+    def normal_map(
+        self,
+        height: str = "luminance",
+        wrap: str = "",
+        strength: float = 8,
+        directx: bool = False,
+    ) -> "Image":
+        """A normal map of the height in luminance, red, green, blue or alpha. wrap: x, y or xy, where opposite edges are
+        neighbours. strength: how many pixels high the step from 0 to 255 is."""
+        options = _ffi.NormalMapOptions(
+            channel=("luminance", "red", "green", "blue", "alpha").index(height),
+            wrap_x=int("x" in wrap),
+            wrap_y=int("y" in wrap),
+            green_down=int(directx),
+            strength=strength,
+        )
+        handle = ctypes.c_void_p()
+        check(self._library.gf_image_normal_map(self._handle(), ctypes.byref(options), ctypes.byref(handle)))
+        return Image(_value(handle))
+
+    def to_png(self, parameters: Optional[str] = None, compression: int = 0, indexed: bool = False) -> bytes:
+        """The PNG file's bytes. parameters: the recipe, for the text chunk of that name; see Job.parameters_text. indexed: a
+        palette, for at most 256 colours."""
+        options = _ffi.PngOptions(compression=compression, parameters=_ffi.utf8(parameters), indexed=int(indexed))
         size = ctypes.c_uint64(0)
         encode = self._library.gf_image_encode_png
         check(encode(self._handle(), ctypes.byref(options), None, ctypes.byref(size)))
@@ -152,9 +235,11 @@ class Image:
         check(encode(self._handle(), ctypes.byref(options), buffer, ctypes.byref(size)))
         return buffer.raw[: size.value]
 
-    def save(self, path: _ffi.PathLike, parameters: Optional[str] = None, compression: int = 0) -> None:
+    def save(
+        self, path: _ffi.PathLike, parameters: Optional[str] = None, compression: int = 0, indexed: bool = False
+    ) -> None:
         """Writes a PNG file, whole or not at all."""
-        options = _ffi.PngOptions(compression=compression, parameters=_ffi.utf8(parameters))
+        options = _ffi.PngOptions(compression=compression, parameters=_ffi.utf8(parameters), indexed=int(indexed))
         check(self._library.gf_image_write_png(self._handle(), ctypes.byref(options), _ffi.path_bytes(path)))
 
 
@@ -166,6 +251,100 @@ def grid(images: Sequence[Image], columns: int, gap: int = 0, background: int = 
         _ffi.load_library().gf_image_grid(handles, len(images), columns, gap, background, ctypes.byref(handle))
     )
     return Image(_value(handle))
+
+
+class Sheet:
+    """A sprite sheet: `image`, and `frames`, where each picture lies."""
+
+    def __init__(self, image: Image, frames: "ctypes.Array[_ffi.SheetFrame]") -> None:
+        self.image = image
+        self.frames = frames
+
+    def atlas(
+        self,
+        image_name: Optional[str] = None,
+        format: str = "aseprite-hash",
+        names: Sequence[str] = (),
+        durations_ms: Sequence[int] = (),
+        tags: Sequence[tuple[str, int, int]] = (),
+    ) -> str:
+        """The atlas as JSON: aseprite-hash, aseprite-array, texturepacker-hash or texturepacker-array. tags: name, first
+        and last frame of animations."""
+        count = len(self.frames)
+        for given, what in ((names, "names"), (durations_ms, "durations_ms")):
+            if given and len(given) != count:
+                raise ValueError(f"{len(given)} {what} are given for {count} frames")
+        options = _ffi.AtlasOptions(
+            format=("aseprite-hash", "aseprite-array", "texturepacker-hash", "texturepacker-array").index(format),
+            image_name=_ffi.utf8(image_name),
+            tag_count=len(tags),
+        )
+        if names:
+            options.names = (ctypes.c_char_p * count)(*[_ffi.utf8(name) for name in names])
+        if durations_ms:
+            options.durations_ms = (ctypes.c_uint32 * count)(*durations_ms)
+        if tags:
+            options.tags = (_ffi.AtlasTag * len(tags))(*[(_ffi.utf8(name), first, last) for name, first, last in tags])
+        write = _ffi.load_library().gf_atlas_json
+        given = (self.frames, count, self.image.width, self.image.height, ctypes.byref(options))
+        size = ctypes.c_uint64(0)
+        check(write(*given, None, ctypes.byref(size)))
+        buffer = ctypes.create_string_buffer(size.value)
+        check(write(*given, buffer, ctypes.byref(size)))
+        return buffer.value.decode("utf-8")
+
+
+def pack(
+    images: Sequence[Image],
+    columns: int = 0,
+    grid: bool = False,
+    padding: int = 0,
+    border: int = 0,
+    extrude: int = 0,
+    trim: bool = False,
+    power_of_two: bool = False,
+    merge_duplicates: bool = False,
+) -> Sheet:
+    """Packs images into a sprite sheet: wherever there is room, or as a grid."""
+    options = _ffi.SheetOptions(
+        layout=int(grid),
+        columns=columns,
+        padding_px=padding,
+        border_px=border,
+        extrude_px=extrude,
+        trim=int(trim),
+        power_of_two=int(power_of_two),
+        merge_duplicates=int(merge_duplicates),
+    )
+    handles = (ctypes.c_void_p * max(1, len(images)))(*[image._handle() for image in images])
+    frames = (_ffi.SheetFrame * max(1, len(images)))()
+    handle = ctypes.c_void_p()
+    check(
+        _ffi.load_library().gf_image_pack(
+            handles, len(images), ctypes.byref(options), ctypes.byref(handle), frames
+        )
+    )
+    return Sheet(Image(_value(handle)), frames)
+
+
+def read_palette(path: _ffi.PathLike) -> list[int]:
+    """The colours of a .gpl or .hex file, 0xRRGGBB."""
+    return _colours(lambda buffer, count: _ffi.load_library().gf_palette_read(_ffi.path_bytes(path), buffer, count))
+
+
+def find_palette(images: Sequence[Image], colours: int) -> list[int]:
+    """At most so many colours that the images share, 0xRRGGBB, dark ones first."""
+    handles = (ctypes.c_void_p * max(1, len(images)))(*[image._handle() for image in images])
+    return _colours(
+        lambda buffer, count: _ffi.load_library().gf_palette_find(handles, len(images), colours, buffer, count)
+    )
+
+
+def _colours(read: Any) -> list[int]:
+    buffer = (ctypes.c_uint32 * 256)()
+    count = ctypes.c_uint64(256)
+    check(read(buffer, ctypes.byref(count)))
+    return list(buffer[: count.value])
 
 
 def _value(pointer: ctypes.c_void_p) -> int:
