@@ -26,6 +26,7 @@ void on_chosen(CLI::App& app, Chosen& chosen, Work work) {
 
 void add_generate(CLI::App& app, Chosen& chosen);
 void add_sheet(CLI::App& app, Chosen& chosen);
+void add_asset(CLI::App& app, Chosen& chosen);
 void add_migrate(CLI::App& app, Chosen& chosen);
 void add_queue(CLI::App& app, Chosen& chosen);
 void add_errors(CLI::App& app, Chosen& chosen);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 
 #include <unistd.h>
@@ -73,6 +74,13 @@ void check_writable(const std::string& path) {
   if (::access(folder.c_str(), W_OK) != 0) {
     throw Failure{GF_ERR_UNAUTHORISED, fmt::format("{}: no file can be made in the folder {}", path, folder)};
   }
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text << '\n';
+  file.close();
+  if (!file) throw Failure{GF_ERR_IO, fmt::format("{}: it could not be written", path)};
 }
 
 }  // namespace command

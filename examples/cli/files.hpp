@@ -24,4 +24,7 @@ std::string picture_path(const std::string& out, const std::string& prompt, std:
 /// Throws a Failure when a file cannot be made there: better before the minutes of work than after.
 void check_writable(const std::string& path);
 
+/// Writes a text and a line feed, over what the file held.
+void write_text(const std::string& path, const std::string& text);
+
 }  // namespace command

@@ -60,6 +60,7 @@ int parse_and_run(int argc, char** argv) {
       "Examples:\n"
       "  gameforge generate \"a red potion\" --out potion.png\n"
       "  gameforge generate \"a golden shield\" --seed 7 --transparent --upscale 8 --out shield.png\n"
+      "  gameforge asset pixelate shield.png --out shield16.png --cell 2 --colours 16\n"
       "  gameforge migrate run --db sqlite:game.db\n"
       "  gameforge queue stats --redis redis://localhost\n"
       "  gameforge errors top --redis redis://localhost\n"
@@ -72,6 +73,7 @@ int parse_and_run(int argc, char** argv) {
   command::Chosen chosen;
   command::add_generate(app, chosen);
   command::add_sheet(app, chosen);
+  command::add_asset(app, chosen);
   command::add_model(app, chosen);
   command::add_migrate(app, chosen);
   command::add_queue(app, chosen);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -16,7 +17,7 @@ namespace {
 
 struct Options {
   EngineChoice engine;
-  std::string prompts, out;
+  std::string prompts, out, atlas;
   std::optional<std::string> negative, sampler;
   std::optional<std::uint32_t> seeds, columns, width, height, steps, upscale;
   std::optional<double> cfg;
@@ -25,6 +26,33 @@ struct Options {
 };
 
 constexpr std::size_t most_images = 4096;  // Of gf_image_grid.
+
+/// Where the pictures lie on the sheet, as Aseprite's atlas tells it: each named after its prompt and seed.
+std::string atlas_of(const Options& options, const std::vector<std::string>& prompts, std::uint32_t seeds,
+                     std::uint32_t columns, std::uint32_t upscale, const gf_image_info& picture,
+                     const gf_image_info& sheet) {
+  std::vector<std::string> names;
+  std::vector<const char*> texts;
+  std::vector<gf_sheet_frame> frames;
+  for (std::uint32_t i = 0; i < prompts.size() * seeds; ++i) {
+    names.push_back(fmt::format("{} {}", prompts[i / seeds], i % seeds));
+    gf_sheet_frame frame = {};
+    frame.x = (options.gap + i % columns * (picture.width_px + options.gap)) * upscale;
+    frame.y = (options.gap + i / columns * (picture.height_px + options.gap)) * upscale;
+    frame.width_px = frame.source_width_px = picture.width_px * upscale;
+    frame.height_px = frame.source_height_px = picture.height_px * upscale;
+    frames.push_back(frame);
+  }
+  for (const auto& name : names) texts.push_back(name.c_str());
+  const auto image_name = std::filesystem::path(options.out).filename().string();
+  gf_atlas_options atlas = GF_ATLAS_OPTIONS_INIT;
+  atlas.image_name = image_name.c_str();
+  atlas.names = texts.data();
+  return text_of([&](char* buffer, std::uint64_t* size) {
+    return gf_atlas_json(frames.data(), static_cast<std::uint32_t>(frames.size()), sheet.width_px, sheet.height_px,
+                         &atlas, buffer, size);
+  });
+}
 
 /// The lines of a file that are no comments and not empty.
 std::vector<std::string> read_prompts(const std::string& path) {
@@ -67,6 +95,7 @@ void make_sheet(const Options& options) {
   request.sampler = options.sampler ? options.sampler->c_str() : nullptr;
   request.negative_prompt = options.negative ? options.negative->c_str() : nullptr;
   check_writable(options.out);
+  if (!options.atlas.empty()) check_writable(options.atlas);
 
   Engine engine(options.engine);
   request.model = engine.model().c_str();
@@ -92,8 +121,13 @@ void make_sheet(const Options& options) {
     check(gf_image_upscale(sheet.get(), upscale, &larger));
     sheet = Image(larger);
   }
-  check(gf_image_write_png(sheet.get(), nullptr, options.out.c_str()));
   const auto info = sheet.describe();
+  std::string atlas;  // Before anything is written: a prompt that is there twice is refused.
+  if (!options.atlas.empty()) {
+    atlas = atlas_of(options, prompts, seeds, columns, std::max(1u, upscale), images.front().describe(), info);
+  }
+  check(gf_image_write_png(sheet.get(), nullptr, options.out.c_str()));
+  if (!options.atlas.empty()) write_text(options.atlas, atlas);
   const double seconds = seconds_now() - began;
   if (options.json) {
     print_json({{"file", options.out},
@@ -123,6 +157,8 @@ void add_sheet(CLI::App& app, Chosen& chosen) {
       ->required()
       ->type_name("FILE");
   sheet->add_option("--out", options->out, "The PNG file of the sheet")->required()->type_name("PATH");
+  sheet->add_option("--atlas", options->atlas, "A JSON file, in Aseprite's shape, that says where each picture lies")
+      ->type_name("PATH");
   sheet->add_option("--seeds", options->seeds, "Pictures of each prompt, with the seeds 0 to N-1; 1 if it is not given")
       ->type_name("N");
   sheet->add_option("--columns", options->columns, "Pictures a row; as many as seeds if it is not given")

@@ -64,6 +64,8 @@ class Help(Case):
         ["doctor"], ["version"], ["migrate"], ["migrate", "run"], ["migrate", "create"], ["migrate", "rollback"],
         ["migrate", "redo"], ["migrate", "status"], ["migrate", "validate"], ["migrate", "baseline"],
         ["migrate", "repair"], ["migrate", "dump"], ["migrate", "diff"],
+        ["asset"], ["asset", "key"], ["asset", "pixelate"], ["asset", "palette"], ["asset", "sheet"], ["asset", "normal"],
+        ["asset", "seam"],
     )
 
     def test_every_command_explains_itself_with_examples(self):
@@ -475,10 +477,14 @@ class Sheet(Case):
     def test_a_sheet_has_a_row_a_prompt_and_a_column_a_seed(self):
         (self.folder / "prompts.txt").write_text("# a comment\na red potion\n\n  a book\n")
         line = self.json_line("sheet", "--prompts", "prompts.txt", "--out", "sheet.png", "--seeds", 3, "--steps", 3,
-                              "--gap", 1)
+                              "--gap", 1, "--atlas", "sheet.json")
         self.assertEqual((line["prompts"], line["images"], line["columns"]), (["a red potion", "a book"], 6, 3))
         sheet = read_png(self.folder / "sheet.png")
         self.assertEqual((sheet.width, sheet.height), (3 * 33 + 1, 2 * 33 + 1))
+        atlas = json.loads((self.folder / "sheet.json").read_text())
+        self.assertEqual(list(atlas["frames"]), [f"{p} {s}" for p in ("a red potion", "a book") for s in range(3)])
+        self.assertEqual(atlas["frames"]["a book 1"]["frame"], {"x": 34, "y": 34, "w": 32, "h": 32})
+        self.assertEqual(atlas["meta"]["image"], "sheet.png")
         # The second seed of the second prompt is what generate gives for it.
         self.good("generate", "a book", "--seed", 1, "--steps", 3, "--out", "book.png")
         book = read_png(self.folder / "book.png")
