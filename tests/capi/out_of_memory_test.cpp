@@ -500,6 +500,8 @@ TEST_CASE("an aggregator is made whole or not at all, counts what it has no memo
           return status;
         }) >= 3);
   CHECK(gf_engine_close(engine, 30'000'000) == GF_OK);
+}
+
 TEST_CASE("shared breakers and the error store, of whose calls each allocation fails once") {
   gf_shared_breakers_options sharing = GF_SHARED_BREAKERS_OPTIONS_INIT;
   sharing.redis_url = "redis://somebody:a-password-longer-than-a-small-string@127.0.0.1:1";
