@@ -285,14 +285,19 @@ std::optional<std::uint32_t> Ledger::begin_watch(std::uint32_t device, std::uint
   watch.peak = total;
   watch.limit = growth_limit >= largest_total - std::min(total, largest_total) ? no_limit : total + growth_limit;
   account.active.fetch_or(1u << place);
-  return place;
+  return watch.uses.load() * max_watches + place;
 }
 
-Ledger::Watched Ledger::end_watch(std::uint32_t device, std::uint32_t place) noexcept {
-  if (device >= max_devices || place >= max_watches) return {};
+std::optional<Ledger::Watched> Ledger::end_watch(std::uint32_t device, std::uint32_t number) noexcept {
+  if (device >= max_devices) return std::nullopt;
   auto& account = accounts_[device];
-  if ((account.active.fetch_and(~(1u << place)) >> place & 1) == 0) return {};
+  const auto place = number % max_watches;
   auto& watch = account.watches[place];
+  // Whoever raises the count ends it: of two that name the same watch one does.
+  auto uses = number / max_watches;
+  const bool is_active = (account.active.load() >> place & 1) != 0;
+  if (!is_active || !watch.uses.compare_exchange_strong(uses, (uses + 1) % (1u << 28))) return std::nullopt;
+  account.active.fetch_and(~(1u << place));
   const Watched out{watch.begun, account.total, watch.peak};
   account.claimed.fetch_and(~(1u << place));
   return out;

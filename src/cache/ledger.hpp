@@ -120,7 +120,8 @@ class Ledger {
     std::uint64_t ended = 0;
     std::uint64_t peak = 0;
   };
-  Watched end_watch(std::uint32_t device, std::uint32_t watch) noexcept;
+  /// Nothing for a watch that was ended, or never begun.
+  std::optional<Watched> end_watch(std::uint32_t device, std::uint32_t watch) noexcept;
 
   /// Adds who is asked to give back. Not held: it leaves by being destroyed.
   void add_reclaimer(const std::shared_ptr<Reclaimer>& reclaimer);
@@ -143,6 +144,7 @@ class Ledger {
     Bytes begun{0};
     Bytes limit{no_limit};  // Of the total.
     Bytes peak{0};
+    std::atomic<std::uint32_t> uses{0};  // Of its place, so that an old number is told from a new one.
   };
   struct Account {
     std::array<Bytes, memory_kinds> committed{};

@@ -142,9 +142,12 @@ MemoryLadder::Climb::Climb(MemoryLadder& ladder, LadderRequest request, LadderOp
     outer_ = std::exchange(ladder_.climbs_[std::this_thread::get_id()], this);
     if (!begins_with.empty()) ++ladder_.statistics_.begun_with_plan;
   }
-  for (const auto& name : begins_with) {
-    auto* rung = ladder_.find(name);
-    if (rung != nullptr) (void)try_rung(*rung, {});
+  try {
+    for (const auto& name : begins_with) {
+      auto* rung = ladder_.find(name);
+      if (rung != nullptr) (void)try_rung(*rung, {});
+    }
+  } catch (...) {  // NOLINT(bugprone-empty-catch): without memory for the names; it begins with what was climbed.
   }
 }
 
@@ -239,16 +242,24 @@ Error MemoryLadder::Climb::explained(Error error) const {
       off += (off.empty() ? "" : ", ") + name;
   }
   const auto would_fit = shortage.held + shortage.needed;
+  // What was refused before it began stays that; in the middle of the work it is the ladder's end.
   const auto status = stage_ == MemoryStage::none || stage_ == MemoryStage::loading ? error.status
                       : error.status == Status::over_budget                         ? Status::out_of_device_memory
                                                                                     : error.status;
-  auto message = fmt::format("{} at {} x {} needs {} bytes more in {}, where {} of at most {} are held", request_.model,
-                             request_.width_px, request_.height_px, shortage.needed, name_of(stage_), shortage.held,
-                             shortage.limit);
-  message += tried.empty() ? "; there was nothing to give up" : fmt::format("; tried: {}", tried);
+  // Where nobody told how much was needed and nothing was tried, there is nothing to add.
+  if (shortage.needed == 0 && tried.empty()) return error;
+  auto message = fmt::format("{}; {} at {} x {}, {}", error.message, request_.model, request_.width_px,
+                             request_.height_px, name_of(stage_));
+  if (shortage.needed > 0) {
+    message +=
+        fmt::format(", needs {} bytes where {} of at most {} are held", shortage.needed, shortage.held, shortage.limit);
+  }
+  if (!tried.empty()) message += fmt::format("; tried: {}", tried);
   if (!off.empty()) message += fmt::format("; not allowed: {}", off);
-  message += fmt::format("; a budget of {} bytes would fit", would_fit);
-  auto out = wrap(std::move(error), status, std::move(message));
+  if (shortage.needed > 0) message += fmt::format("; a budget of {} bytes would fit", would_fit);
+  auto out = std::move(error);
+  out.status = status;
+  out.message = std::move(message);
   // The numbers of the plan, for those who do not read text; what the error had already is kept.
   const auto add = [&](std::string key, std::string value) {
     for (const auto& one : out.context) {

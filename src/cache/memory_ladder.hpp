@@ -119,8 +119,9 @@ class MemoryLadder {
     /// Rungs that were climbed, those of the beginning too, in order.
     const std::vector<std::string>& climbed() const { return climbed_; }
     bool changed_pixels() const { return changed_pixels_; }
-    /// The error to end with: one of memory becomes out_of_device_memory (over_budget where nothing had begun) with a
-    /// plan: what was needed, what was there, what was tried, and what would fit. Others pass as they are.
+    /// The error to end with. One of over_budget in the middle of the work becomes out_of_device_memory, and every
+    /// shortage whose bytes are known, or against which something was tried, gets a plan after its own words: what was
+    /// needed, what was there, what was tried, and what would fit; as fields too. Others pass as they are.
     Error explained(Error error) const;
 
    private:

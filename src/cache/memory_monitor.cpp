@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -173,6 +174,40 @@ std::uint64_t GPUMemoryMonitor::give_back(std::uint32_t device, std::uint64_t by
   return given;
 }
 
+std::optional<std::uint64_t> GPUMemoryMonitor::request(std::uint32_t device, std::uint64_t bytes,
+                                                       std::int64_t timeout_us) {
+  const auto asked = std::make_shared<Request>(Request{device, bytes, {}});
+  // A hundred days are as good as any longer time, and cannot overflow the clock.
+  constexpr std::int64_t longest_us = std::int64_t{100} * 24 * 3600 * 1'000'000;
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::microseconds(std::clamp<std::int64_t>(timeout_us, 0, longest_us));
+  std::unique_lock lock(mutex_);
+  requests_.push_back(asked);
+  ledger_->ring();
+  served_.wait_until(lock, deadline, [&] { return asked->given.has_value(); });
+  return asked->given;
+}
+
+void GPUMemoryMonitor::serve() {
+  for (;;) {
+    std::shared_ptr<Request> asked;
+    {
+      const std::lock_guard lock(mutex_);
+      if (requests_.empty()) return;
+      asked = requests_.front();
+      requests_.pop_front();
+    }
+    std::uint64_t given = 0;
+    try {
+      given = give_back(asked->device, asked->bytes);
+    } catch (...) {  // Without memory for the list of those who could give: nothing was given.
+    }
+    const std::lock_guard lock(mutex_);
+    asked->given = given;
+    served_.notify_all();
+  }
+}
+
 void GPUMemoryMonitor::sample(Watched& watched, std::int64_t now_us) {
   const auto& device = watched.is;
   auto looked = read(device);
@@ -239,6 +274,7 @@ void GPUMemoryMonitor::run() {
     std::int64_t wait_us = -1;
     try {
       const auto now_us = clock_.now_us();
+      serve();
       relieve(now_us);
       if (jobs_ != 0) {
         for (const auto& watched : watched_) {

@@ -9,8 +9,10 @@
 #include "cache/pressure.hpp"
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -95,6 +97,10 @@ class GPUMemoryMonitor {
   void job_began() noexcept;
   void job_ended() noexcept;
 
+  /// Has idle bytes given back on the monitor's thread, so that the caller waits for no executor; answers how many they
+  /// are, or nothing when the time is over first (what is given later is given all the same). timeout_us: at least 0.
+  std::optional<std::uint64_t> request(std::uint32_t device, std::uint64_t bytes, std::int64_t timeout_us);
+
   /// The newest reading; nothing for a device that is not watched.
   std::optional<MemoryReading> reading(std::uint32_t device) const;
   /// Looks now, on the calling thread. The level stays what the last look of the thread made it.
@@ -113,7 +119,15 @@ class GPUMemoryMonitor {
   };
 
   GPUMemoryMonitor(std::shared_ptr<Ledger> ledger, MonitorOptions options);
+  /// Somebody waits for bytes; shared by the two until both have let go.
+  struct Request {
+    std::uint32_t device = 0;
+    std::uint64_t bytes = 0;
+    std::optional<std::uint64_t> given{};
+  };
+
   void run();
+  void serve();
   void sample(Watched& watched, std::int64_t now_us);
   void relieve(std::int64_t now_us);
   std::uint64_t give_back(std::uint32_t device, std::uint64_t bytes);
@@ -128,7 +142,9 @@ class GPUMemoryMonitor {
   std::atomic<bool> stop_{false};
   std::optional<std::int64_t> over_since_us_;  // The thread's own.
   mutable std::mutex mutex_;
-  MonitorStatistics statistics_;  // Guarded by mutex_.
+  std::condition_variable served_;
+  std::list<std::shared_ptr<Request>> requests_;  // Guarded by mutex_, as the next.
+  MonitorStatistics statistics_;
   std::thread thread_;
 };
 

@@ -59,11 +59,14 @@ struct EnhancedModelCache::Entry {
   explicit Entry(const EntrySpec& spec, std::uint64_t its_number)
       : key(spec.key), kind(spec.kind), stands_on(spec.stands_on), number(its_number), carrier(spec.carrier) {}
 
+  bool is_pinned() const noexcept { return pinned || (pinned_outside && pinned_outside->load()); }
+
   const std::string key;
   const EntryKind kind;
   const std::string stands_on;
   const std::uint64_t number;
   std::shared_ptr<EntryCarrier> carrier;
+  std::shared_ptr<const std::atomic<bool>> pinned_outside{};
   Tier tier = Tier::file;
   std::shared_ptr<void> payload{};  // On the device.
   std::shared_ptr<void> on_host{};
@@ -139,7 +142,7 @@ std::uint64_t EnhancedModelCache::room(std::uint64_t reserved) const noexcept {
 }
 
 bool EnhancedModelCache::is_evictable(const Entry& entry) const noexcept {
-  return entry.tier == Tier::device && entry.users == 0 && !entry.pinned && !entry.leaving && !entry.loading;
+  return entry.tier == Tier::device && entry.users == 0 && !entry.is_pinned() && !entry.leaving && !entry.loading;
 }
 
 void EnhancedModelCache::mark_stood_on() const noexcept {
@@ -243,7 +246,7 @@ bool EnhancedModelCache::move_to_host(Lock& lock, Entry& entry) noexcept {
   }
 }
 
-std::uint64_t EnhancedModelCache::drop(Lock& lock, const std::vector<std::shared_ptr<Entry>>& gone,
+std::uint64_t EnhancedModelCache::drop(Lock& lock, std::span<const std::shared_ptr<Entry>> gone,
                                        bool may_demote) noexcept {
   std::uint64_t freed = 0;
   for (const auto& entry : gone) {
@@ -377,9 +380,9 @@ Result<Loaded> EnhancedModelCache::bring(Lock& lock, const std::shared_ptr<Entry
     GF_TRYV(admit(lock, *entry, wanted, cancelled));
     const auto on_host = entry->on_host;
     lock.unlock();
-    Result<Loaded> loaded = was_cancelled();
+    std::optional<Result<Loaded>> fetched;
     try {
-      loaded = fetch(*entry, spec, on_host, cancelled);
+      fetched.emplace(fetch(*entry, spec, on_host, cancelled));
     } catch (...) {
       lock.lock();
       admitted_ -= wanted;
@@ -388,16 +391,17 @@ Result<Loaded> EnhancedModelCache::bring(Lock& lock, const std::shared_ptr<Entry
     lock.lock();
     admitted_ -= wanted;
     changed_.notify_all();
-    if (loaded) return loaded;
+    auto& loaded = *fetched;
+    if (loaded) return std::move(loaded);
     const auto& error = loaded.error();
     const bool is_short = error.status == Status::over_budget || error.status == Status::out_of_device_memory;
-    if (!is_short || tries == most_tries) return loaded;
+    if (!is_short || tries == most_tries) return std::move(loaded);
     // It is larger than was thought, or memory went elsewhere meanwhile: once more with what it said it needs.
     const auto needed = std::max(field(error, "needed_bytes"), std::uint64_t{1});
     const auto free = room(admitted_);
     const auto missing = needed > free ? needed - free : needed;
     const auto gone = victims(missing, entry.get());
-    if (gone.empty()) return loaded;
+    if (gone.empty()) return std::move(loaded);
     drop(lock, gone, true);
   }
 }
@@ -452,6 +456,7 @@ Result<EnhancedModelCache::Handle> EnhancedModelCache::acquire(const EntrySpec& 
   }
   entry->loading = mine;
   entry->carrier = spec.carrier;
+  entry->pinned_outside = spec.pinned;
   const auto end = [&](std::optional<Error> error) {
     if (!lock.owns_lock()) lock.lock();
     mine->over = true;
@@ -552,7 +557,7 @@ bool EnhancedModelCache::evict(std::string_view key) noexcept {
   if (entry->on_host) drop_from_host(lock, *entry);
   if (entry->tier != Tier::device) return was_there;
   if (entry->users == 0) {
-    drop(lock, {entry}, false);
+    drop(lock, {&entry, 1}, false);
     return true;
   }
   // Its users keep it; the table gets another one when somebody asks.
@@ -584,7 +589,7 @@ bool EnhancedModelCache::demote(std::string_view key, bool or_drop) noexcept {
   entry->leaving = true;
   const bool moved = move_to_host(lock, *entry);
   entry->leaving = false;
-  if (moved || or_drop) drop(lock, {entry}, false);
+  if (moved || or_drop) drop(lock, {&entry, 1}, false);
   changed_.notify_all();
   return moved;
 }
@@ -611,7 +616,7 @@ std::uint64_t EnhancedModelCache::clear() noexcept {
     if (entry->users == 0 && !entry->loading && !entry->leaving && entry->tier != Tier::file) {
       entry->pinned = false;
       if (entry->on_host) drop_from_host(lock, *entry);
-      if (entry->tier == Tier::device) freed += drop(lock, {entry}, false);
+      if (entry->tier == Tier::device) freed += drop(lock, {&entry, 1}, false);
       at = entries_.begin();  // The lock was let go.
     } else {
       ++at;
@@ -638,9 +643,20 @@ std::uint64_t EnhancedModelCache::reclaimable(std::uint32_t device) const noexce
 
 ModelCacheStatistics EnhancedModelCache::statistics() const {
   const Lock lock(mutex_);
+  return counted();
+}
+
+ModelCacheStatistics EnhancedModelCache::glance() const {
+  const std::lock_guard glance(glance_mutex_);
+  // An executor of low priority may have been put aside with the lock in its hands.
+  if (const Lock lock(mutex_, std::try_to_lock); lock.owns_lock()) last_glance_ = counted();
+  return last_glance_;
+}
+
+ModelCacheStatistics EnhancedModelCache::counted() const {
   auto out = counts_;
   for (const auto& [key, entry] : entries_) {
-    if (entry->pinned) ++out.pinned;
+    if (entry->is_pinned()) ++out.pinned;
     if (entry->tier == Tier::host) ++out.host_entries;
     if (entry->tier != Tier::device) continue;
     ++out.entries;
@@ -657,7 +673,7 @@ std::vector<EntryInfo> EnhancedModelCache::entries() const {
   std::vector<EntryInfo> out;
   for (const auto& [key, entry] : entries_) {
     out.push_back({key, entry->kind, entry->tier, entry->tier == Tier::host ? entry->host_bytes : entry->bytes,
-                   entry->users, entry->pinned, static_cast<std::int64_t>(entry->reload_us)});
+                   entry->users, entry->is_pinned(), static_cast<std::int64_t>(entry->reload_us)});
   }
   return out;
 }

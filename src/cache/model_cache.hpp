@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,8 @@ struct EntrySpec {
   std::string stands_on = {};
   /// Whether the carrier, or the backend behind it, charges the ledger. Else the cache does.
   bool charged_by_carrier = true;
+  /// Pinned while it is true, besides pin(): for owners that may not wait for the cache's lock. Empty: never.
+  std::shared_ptr<const std::atomic<bool>> pinned = {};
 };
 
 struct ModelCacheOptions {
@@ -170,6 +173,8 @@ class EnhancedModelCache final : public Reclaimer, public std::enable_shared_fro
   std::uint64_t reclaimable(std::uint32_t device) const noexcept override;
 
   ModelCacheStatistics statistics() const;
+  /// As statistics(), for calls of the host: where the cache is busy, what it was at the last such call.
+  ModelCacheStatistics glance() const;
   std::vector<EntryInfo> entries() const;
 
  private:
@@ -194,10 +199,11 @@ class EnhancedModelCache final : public Reclaimer, public std::enable_shared_fro
   std::uint64_t capacity() const noexcept;
 
   bool is_evictable(const Entry& entry) const noexcept;
+  ModelCacheStatistics counted() const;
   void mark_stood_on() const noexcept;
   std::uint64_t evictable_bytes() const noexcept;
   std::vector<std::shared_ptr<Entry>> victims(std::uint64_t missing, const Entry* spared) const;
-  std::uint64_t drop(Lock& lock, const std::vector<std::shared_ptr<Entry>>& gone, bool may_demote) noexcept;
+  std::uint64_t drop(Lock& lock, std::span<const std::shared_ptr<Entry>> gone, bool may_demote) noexcept;
   bool move_to_host(Lock& lock, Entry& entry) noexcept;
   void drop_from_host(Lock& lock, Entry& entry) noexcept;
 
@@ -216,6 +222,9 @@ class EnhancedModelCache final : public Reclaimer, public std::enable_shared_fro
   std::uint64_t device_bytes_ = 0;
   std::uint64_t host_bytes_ = 0;
   ModelCacheStatistics counts_;
+
+  mutable std::mutex glance_mutex_;           // Taken by glance() alone.
+  mutable ModelCacheStatistics last_glance_;  // Guarded by glance_mutex_.
 };
 
 /// The key of an encoded prompt: what it was made from, and nothing else. `loras`: each with its scale and the stamp of

@@ -227,12 +227,16 @@ TEST_CASE("a watch has the peak and the growth of its time alone, and holds its 
   CHECK(ledger.reserve(0, MemoryKind::activations, 51).has_error());
   REQUIRE(ledger.reserve(0, MemoryKind::activations, 50).has_value());
   ledger.release(0, MemoryKind::activations, 30, false);
-  const auto watched = ledger.end_watch(0, *watch);
+  const auto watched = ledger.end_watch(0, *watch).value();
   CHECK(watched.begun == 100);
   CHECK(watched.ended == 120);
   CHECK(watched.peak == 150);
   CHECK(ledger.reserve(0, MemoryKind::activations, 1000).has_value());
-  CHECK(ledger.end_watch(0, *watch).peak == 0);  // It is over.
+  CHECK_FALSE(ledger.end_watch(0, *watch).has_value());  // It is over.
+  const auto next = ledger.begin_watch(0);
+  CHECK(next != watch);
+  CHECK_FALSE(ledger.end_watch(0, *watch).has_value());
+  CHECK(ledger.end_watch(0, *next).has_value());
   for (std::uint32_t place = 0; place < Ledger::max_watches; ++place) REQUIRE(ledger.begin_watch(0).has_value());
   CHECK_FALSE(ledger.begin_watch(0).has_value());
   CHECK_FALSE(ledger.begin_watch(Ledger::max_devices).has_value());

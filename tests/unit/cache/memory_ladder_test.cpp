@@ -264,10 +264,9 @@ TEST_CASE("the error at the end has a plan: needed, had, tried, not allowed, and
   const auto error = world.job(options).error();
   CHECK(error.status == Status::out_of_device_memory);
   CHECK(error.message ==
-        "tiles at 512 x 512 needs 340 bytes more in sampling, where 0 of at most 200 are held; tried: "
-        "offload_encoders, stream_weights; not allowed: tile_vae, halve_batch; a budget of 340 bytes would fit");
-  REQUIRE(error.causes.size() == 1);
-  CHECK(error.causes[0].status == Status::over_budget);
+        "340 bytes were asked of device 0, which holds 0 of at most 200; tiles at 512 x 512, sampling, needs 340 bytes "
+        "where 0 of at most 200 are held; tried: offload_encoders, stream_weights; not allowed: tile_vae, halve_batch; "
+        "a budget of 340 bytes would fit");
   std::string would_fit;
   for (const auto& field : error.context) {
     if (field.key == "would_fit_bytes") would_fit = field.value;

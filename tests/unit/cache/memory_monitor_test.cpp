@@ -153,6 +153,19 @@ TEST_CASE("a budget that falls below what is held is acted on, though no job run
   CHECK(world.reads() == 0);
 }
 
+TEST_CASE("a request has idle bytes given back, and says how many; none in time is an answer") {
+  World world;
+  const auto idle = std::make_shared<IdleBytes>(*world.ledger, 1, 100 * mib);
+  world.ledger->add_reclaimer(idle);
+  CHECK(world.monitor->request(1, 30 * mib, 30'000'000) == 30 * mib);
+  CHECK(world.monitor->request(1, 200 * mib, 30'000'000) == 70 * mib);
+  CHECK(world.monitor->request(7, 1, 30'000'000) == 0);
+  std::unique_lock held(idle->mutex);
+  CHECK_FALSE(world.monitor->request(1, 1, 1000).has_value());
+  held.unlock();
+  CHECK(world.ledger->total(1) == 0);
+}
+
 TEST_CASE("looks are as frequent as the schedule says, near the limit and far from it") {
   World world;
   using Clock = std::chrono::steady_clock;
