@@ -154,6 +154,7 @@ Result<void> Ledger::reserve(std::uint32_t device, MemoryKind kind, std::uint64_
     if (&scope->ledger_ != this || scope->device_ != device) continue;
     if (auto refused = scope->refuse(bytes)) {
       account.refusals += 1;
+      MemoryTag::thread().refused = bytes;
       return std::move(*refused);
     }
   }
@@ -162,6 +163,7 @@ Result<void> Ledger::reserve(std::uint32_t device, MemoryKind kind, std::uint64_
     const auto limit = limit_of(account);
     if (total > limit || bytes > limit - total) {
       account.refusals += 1;
+      MemoryTag::thread().refused = bytes;
       return Error{
           Status::over_budget,
           fmt::format("{} bytes were asked of device {}, which holds {} of at most {}", bytes, device, total, limit),
@@ -178,6 +180,8 @@ Result<void> Ledger::reserve(std::uint32_t device, MemoryKind kind, std::uint64_
   attribute_promise(device, kind, static_cast<std::int64_t>(bytes));
   return success();
 }
+
+std::uint64_t Ledger::take_refused() noexcept { return std::exchange(MemoryTag::thread().refused, 0); }
 
 void Ledger::commit(std::uint32_t device, MemoryKind kind, std::uint64_t bytes) noexcept {
   if (!is_known(device, kind)) return;

@@ -100,6 +100,10 @@ class Ledger {
   /// Gives back bytes that are held, or gives up a promise.
   void release(std::uint32_t device, MemoryKind kind, std::uint64_t bytes, bool committed) noexcept;
 
+  /// The bytes of the last promise that was refused to the calling thread, 0 when there was none since this was asked
+  /// last: the backend's seam carries a status and words, and no numbers.
+  static std::uint64_t take_refused() noexcept;
+
   /// As it is about now: what changes meanwhile may show in one number and not yet in another.
   LedgerAccount account(std::uint32_t device) const noexcept;
   /// Bytes held and promised, and how many of them are past the limit.
@@ -192,10 +196,11 @@ class MemoryTag {
  private:
   friend class Ledger;
   friend class MemoryScope;
-  /// What is counted on one thread. Part of the ledger, and as little as can be: two pointers a thread.
+  /// What is counted on one thread. Part of the ledger, and as little as can be: three words a thread.
   struct Thread {
     const MemoryTag* tag = nullptr;
     MemoryScope* scope = nullptr;
+    std::uint64_t refused = 0;
   };
   static Thread& thread() noexcept;
 

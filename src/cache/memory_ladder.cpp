@@ -166,7 +166,7 @@ Shortage MemoryLadder::Climb::shortage_of(const Error& error) const {
   out.stage = stage_;
   out.held = field(error, "held_bytes", ladder_.ledger_->total(request_.device));
   out.limit = field(error, "limit_bytes", ladder_.ledger_->limit(request_.device));
-  out.needed = field(error, "needed_bytes", 0);
+  out.needed = field(error, "needed_bytes", refused_);
   const auto free = out.limit - std::min(out.limit, out.held);
   if (out.needed > free) out.missing = out.needed - free;
   return out;
@@ -191,7 +191,14 @@ bool MemoryLadder::Climb::try_rung(LadderRung& rung, const Shortage& shortage) {
   return true;
 }
 
+void MemoryLadder::Climb::at(MemoryStage stage) {
+  stage_ = stage;
+  (void)Ledger::take_refused();  // What another stage was refused is not this one's need.
+  refused_ = 0;
+}
+
 bool MemoryLadder::Climb::next(const Error& error) {
+  if (const auto refused = Ledger::take_refused(); refused > 0) refused_ = refused;
   if (!std::exchange(ran_out_, true)) {
     const std::lock_guard lock(ladder_.mutex_);
     ++ladder_.statistics_.climbs;
@@ -227,8 +234,9 @@ void MemoryLadder::Climb::succeeded() {
   ladder_.remembered_[ladder_.likeness_of(request_, options_)] = plan_rungs_;
 }
 
-Error MemoryLadder::Climb::explained(Error error) const {
+Error MemoryLadder::Climb::explained(Error error) {
   if (!is_shortage(error.status)) return error;
+  if (const auto refused = Ledger::take_refused(); refused > 0) refused_ = refused;
   const auto shortage = shortage_of(error);
   std::string tried;
   for (const auto& name : climbed_) tried += (tried.empty() ? "" : ", ") + name;
@@ -247,7 +255,10 @@ Error MemoryLadder::Climb::explained(Error error) const {
                       : error.status == Status::over_budget                         ? Status::out_of_device_memory
                                                                                     : error.status;
   // Where nobody told how much was needed and nothing was tried, there is nothing to add.
-  if (shortage.needed == 0 && tried.empty()) return error;
+  if (shortage.needed == 0 && tried.empty()) {
+    error.status = status;
+    return error;
+  }
   auto message = fmt::format("{}; {} at {} x {}, {}", error.message, request_.model, request_.width_px,
                              request_.height_px, name_of(stage_));
   if (shortage.needed > 0) {

@@ -113,7 +113,7 @@ class MemoryLadder {
     Climb& operator=(const Climb&) = delete;
 
     /// The stage that runs, for messages.
-    void at(MemoryStage stage) { stage_ = stage; }
+    void at(MemoryStage stage);
     /// The job ended well: what helped is remembered.
     void succeeded();
     /// Rungs that were climbed, those of the beginning too, in order.
@@ -122,7 +122,7 @@ class MemoryLadder {
     /// The error to end with. One of over_budget in the middle of the work becomes out_of_device_memory, and every
     /// shortage whose bytes are known, or against which something was tried, gets a plan after its own words: what was
     /// needed, what was there, what was tried, and what would fit; as fields too. Others pass as they are.
-    Error explained(Error error) const;
+    Error explained(Error error);
 
    private:
     friend class MemoryLadder;
@@ -136,7 +136,8 @@ class MemoryLadder {
     void* const plan_;
     Climb* outer_ = nullptr;
     MemoryStage stage_ = MemoryStage::none;
-    std::size_t at_ = 0;  // In options_.order.
+    std::uint64_t refused_ = 0;  // Of the last failure, where its error did not say.
+    std::size_t at_ = 0;         // In options_.order.
     std::vector<std::string> climbed_;
     std::vector<std::string> plan_rungs_;
     bool changed_pixels_ = false;

@@ -202,6 +202,10 @@ TEST_CASE("a refusal has its numbers as fields") {
   std::string fields;
   for (const auto& field : refused.error().context) fields += field.key + "=" + field.value + " ";
   CHECK(fields == "device=2 needed_bytes=20 held_bytes=90 limit_bytes=100 ");
+  // And to the thread that was refused, for who sees no fields.
+  std::thread([] { CHECK(Ledger::take_refused() == 0); }).join();
+  CHECK(Ledger::take_refused() == 20);
+  CHECK(Ledger::take_refused() == 0);
 }
 
 TEST_CASE("a limit that falls below what is held wakes who waits, and one that does not leaves them asleep") {
