@@ -348,15 +348,16 @@ class CircuitBreaker {
   alignas(64) std::atomic<std::uint64_t> word_{0};
   std::atomic<std::uint64_t> in_a_row_{0};  // Generation and failures in a row; 0 where there are none.
   std::atomic<std::uint64_t> trips_{0};
-  alignas(64) std::array<std::atomic<std::uint64_t>, max_probes> leases_{};
-  // For breakers that are shared. The numbers of the grants that the leases use; a lease's is read before it is let go.
-  std::array<std::atomic<std::uint32_t>, max_probes> grants_in_use_{};
-  std::array<std::atomic<std::uint64_t>, max_probes> grants_{};  // Number 23 bits, end in ms 41; 0: none.
-  std::atomic<bool> gated_{false};
+  // Of a shared breaker, rarely written.
   std::atomic<std::int64_t> held_until_us_{0};
   std::atomic<BreakerPeer*> peer_{nullptr};
   std::shared_ptr<BreakerPeer> peer_owner_;  // Written once, before peer_; shared with who shares the breaker.
+  std::atomic<bool> gated_{false};
   std::atomic<bool> attached_{false};
+  alignas(64) std::array<std::atomic<std::uint64_t>, max_probes> leases_{};
+  // Of a shared breaker. The numbers of the grants that the leases use; a lease's is read before it is let go.
+  std::array<std::atomic<std::uint32_t>, max_probes> grants_in_use_{};
+  std::array<std::atomic<std::uint64_t>, max_probes> grants_{};  // Number 23 bits, end in ms 41; 0: none.
   alignas(64) std::array<Shard, thread_slot_count> shards_;
   // The last outcomes, each with its generation.
   alignas(64) std::atomic<std::uint64_t> ticket_{0};

@@ -363,7 +363,8 @@ TEST_CASE("log lines of a logger come into the stream in order, once, masked; an
   REQUIRE(logger->flush(long_us).has_value());
   CHECK(now_us() - begun < long_us);
   const auto lost = output->statistics().lost;
-  CHECK(lost >= 700);
+  // All but what waits and one batch that is on its way.
+  CHECK(lost >= 600);
   server.thaw();
   REQUIRE(output->drain(long_us).has_value());
   std::uint64_t told = 0;
