@@ -52,11 +52,11 @@ class BatchThread {
 
   /// interrupt: ends a `send` that waits; called by close(), from any thread.
   static Result<std::unique_ptr<BatchThread>> start(const BatchOptions& options, Send send,
-                                                    std::function<void()> interrupt) {
+                                                    const std::function<void()>& interrupt) {
     auto core = std::make_shared<Core>();
     core->options = options;
     core->send = std::move(send);
-    core->interrupt = std::move(interrupt);
+    core->interrupt = interrupt;
     std::unique_ptr<BatchThread> out(new BatchThread(core));
     try {
       core->thread = start_thread(options.thread_name, [core] { core->run(); });
