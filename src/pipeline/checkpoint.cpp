@@ -552,8 +552,8 @@ class Reader {
       GF_TRY(const auto matrix, shape(at + "text_projection", 2));
       projection = matrix[1];
     } else {
-      // Stable Diffusion 2 takes the last but one layer's states, so that folders leave the last layer of 24 out, and the
-      // projection behind it. Files that were made of folders do without both.
+      // Stable Diffusion 2 takes the last but one layer's states, so that folders leave the last layer of 24 out, and
+      // the projection behind it. Files that were made of folders do without both.
       if (layers < 2) return corrupt("its text encoder has too few layers");
       if (exists(at + "text_projection") || layers == 24) --layers;
     }

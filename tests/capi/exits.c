@@ -107,7 +107,7 @@ static int end_by(const char* folder, const char* backend, int way) {
       if (pthread_create(&thread, NULL, end_it, NULL) != 0) return 6;
       for (;;) gf_logger_flush(logger, 1000);
     case 2: /* While all is being closed. */
-      if (pthread_create(&thread, NULL, close_all, NULL) != 0) return 7;
+      if (pthread_create(&thread, NULL, close_all, NULL) != 0 || pthread_detach(thread) != 0) return 7;
       return 0;
     case 4: /* Closed in order, while threads still log to the handle that is gone. */
       close_all(NULL);
