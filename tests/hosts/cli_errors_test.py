@@ -31,7 +31,7 @@ class Report(ctypes.Structure):
                 ("place", ctypes.c_char_p), ("module", ctypes.c_char_p), ("model", ctypes.c_char_p),
                 ("user", ctypes.c_char_p), ("device", ctypes.c_char_p), ("context_keys", ctypes.c_void_p),
                 ("context_values", ctypes.c_void_p), ("causes", ctypes.c_void_p), ("context_count", ctypes.c_uint32),
-                ("cause_count", ctypes.c_uint32)]
+                ("cause_count", ctypes.c_uint32), ("unix_us", ctypes.c_int64)]
 
 
 class Errors(unittest.TestCase):
