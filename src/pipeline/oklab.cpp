@@ -20,9 +20,12 @@ constexpr double fifth_root(double value) {
 
 /// Linear light of an sRGB value from 0 to 1 (IEC 61966-2-1), in 1/2^24.
 constexpr std::int64_t linear_of(double encoded) {
-  if (encoded <= 0.04045) return static_cast<std::int64_t>(encoded / 12.92 * unit + 0.5);
+  // std::lround is no constexpr, and nothing here is negative.
+  if (encoded <= 0.04045)
+    return static_cast<std::int64_t>(encoded / 12.92 * unit + 0.5);  // NOLINT(bugprone-incorrect-roundings)
   const double base = (encoded + 0.055) / 1.055;
-  return static_cast<std::int64_t>(base * base * fifth_root(base * base) * unit + 0.5);  // base^2.4
+  const double power = base * base * fifth_root(base * base);  // base^2.4
+  return static_cast<std::int64_t>(power * unit + 0.5);        // NOLINT(bugprone-incorrect-roundings)
 }
 
 constexpr auto linear = [] {

@@ -241,6 +241,7 @@ struct Mean {
   }
   Oklab value() const {
     Oklab mean;
+    if (pixels == 0) return mean;  // No box is empty, which clang's analyzer cannot know.
     for (std::size_t i = 0; i < 3; ++i) mean.*axes[i] = static_cast<std::int32_t>(rounded_mean(sums[i], pixels));
     return mean;
   }

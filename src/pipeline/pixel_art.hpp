@@ -27,7 +27,7 @@ struct PixelArtOptions {
   std::uint32_t width_px = 0;  ///< Size of the result, instead of cell_px; both or neither, no larger than the picture.
   std::uint32_t height_px = 0;
   CellColour cell_colour = CellColour::majority;
-  Palette palette;                     ///< The colours that the result may have; empty: `colours` of its own.
+  Palette palette = {};                ///< The colours that the result may have; empty: `colours` of its own.
   std::uint32_t colours = 0;           ///< As many are found with find_palette, in the cells; 0: any colour stays.
   Dither dither = Dither::none;        ///< Needs a palette or colours.
   std::uint32_t dither_percent = 100;  ///< 0 (as none) to 100.

@@ -75,11 +75,11 @@ struct AtlasTag {
 
 struct AtlasOptions {
   AtlasFormat format = AtlasFormat::aseprite_hash;
-  std::string image_name;          ///< The sheet's file, as a loader looks for it beside the atlas; may be empty.
-  std::vector<std::string> names;  ///< Of the frames; none: "0", "1", ...
-  std::vector<std::uint32_t> durations_ms;  ///< Aseprite's shapes; none: 100 each.
-  std::vector<AtlasTag> tags;
-  std::string_view version;  ///< Of the library, for "meta".
+  std::string image_name = {};          ///< The sheet's file, as a loader looks for it beside the atlas; may be empty.
+  std::vector<std::string> names = {};  ///< Of the frames; none: "0", "1", ...
+  std::vector<std::uint32_t> durations_ms = {};  ///< Aseprite's shapes; none: 100 each.
+  std::vector<AtlasTag> tags = {};
+  std::string_view version = {};  ///< Of the library, for "meta".
 };
 
 /// The atlas of a sheet of width_px x height_px as JSON.

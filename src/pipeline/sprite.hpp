@@ -10,8 +10,8 @@
 namespace gf::pipeline {
 
 struct SpriteOptions {
-  std::optional<std::uint32_t> key;  ///< The background's colour, 0xRRGGBB; else the border's dominant one.
-  std::uint32_t tolerance = 50;      ///< 1 to 1000, in 1/1000 of OKLab: how far background may be off the key.
+  std::optional<std::uint32_t> key = {};  ///< The background's colour, 0xRRGGBB; else the border's dominant one.
+  std::uint32_t tolerance = 50;           ///< 1 to 1000, in 1/1000 of OKLab: how far background may be off the key.
   std::uint32_t border_share =
       500;                        ///< 1 to 1000, in 1/1000: of the border that must have the key for it to be dominant.
   std::uint32_t edge_px = 2;      ///< 0 to 8: how wide the edge is in which pixels may be half background. 0: hard.

@@ -205,10 +205,10 @@ TEST_CASE(
       return pixel;
     });
     const SpriteOptions options{.key = 0x00FF00,
-                                .tolerance = 1 + random() % 100,
-                                .edge_px = random() % 9,
+                                .tolerance = 1 + static_cast<std::uint32_t>(random() % 100),
+                                .edge_px = static_cast<std::uint32_t>(random() % 9),
                                 .despill = random() % 2 == 0,
-                                .enclosed_px = random() % 3};
+                                .enclosed_px = static_cast<std::uint32_t>(random() % 3)};
     const auto cut = cut_sprite(image, options).value();
     CHECK(cut_sprite(image, options).value().image.rgba == cut.image.rgba);
     const auto hard =
