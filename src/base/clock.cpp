@@ -20,8 +20,14 @@ class SystemClock final : public Clock {
 }  // namespace
 
 const Clock& system_clock() noexcept {
-  static const SystemClock clock;
-  return clock;
+  // Never destroyed: threads look at it while the process ends.
+  union Kept {
+    SystemClock clock;
+    Kept() : clock() {}
+    ~Kept() {}
+  };
+  static const Kept kept;
+  return kept.clock;
 }
 
 }  // namespace gf

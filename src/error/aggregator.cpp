@@ -28,7 +28,7 @@ class ShortText {
     if (size < text.size()) {
       while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;
     }
-    std::memcpy(text_.data(), text.data(), size);
+    if (size != 0) std::memcpy(text_.data(), text.data(), size);  // An empty view may point nowhere.
     size_ = static_cast<std::uint8_t>(size);
   }
   std::string_view view() const { return {text_.data(), size_}; }

@@ -27,7 +27,7 @@ class Hash {
       add(word);
     }
     std::uint64_t word = 0;
-    std::memcpy(&word, at, left);
+    if (left != 0) std::memcpy(&word, at, left);  // An empty view may point nowhere.
     // The length tells "a" from "a\0".
     add(word ^ std::uint64_t{text.size()} << 56);
   }
