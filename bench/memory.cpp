@@ -137,30 +137,6 @@ struct Clairvoyant final : Rival {
   }
 };
 
-/// The product's own policy, as the cache asks it.
-double replay_ours(const Trace& trace) {
-  EvictionPolicy policy;
-  std::set<EvictionPolicy::Number> there;
-  std::uint64_t bytes = 0;
-  double loaded_s = 0;
-  for (const auto model : trace.requests) {
-    const auto& is = trace.models[model];
-    if (!there.contains(model)) {
-      loaded_s += is.load_s;
-      if (bytes + is.bytes > trace.capacity) {
-        for (const auto gone : policy.victims({there.begin(), there.end()}, bytes + is.bytes - trace.capacity)) {
-          there.erase(gone);
-          bytes -= trace.models[gone].bytes;
-        }
-      }
-      there.insert(model);
-      bytes += is.bytes;
-    }
-    policy.used(model, is.bytes, is.load_s * 1e6, trace.capacity);
-  }
-  return loaded_s;
-}
-
 int eviction(std::uint64_t seeds, std::size_t requests) {
   struct Row {
     double lru = 0;
@@ -180,7 +156,7 @@ int eviction(std::uint64_t seeds, std::size_t requests) {
       Lfu lfu;
       Gdsf gdsf(trace);
       const auto by_lru = replay(trace, lru);
-      const auto by_us = replay_ours(trace);
+      const auto by_us = replay_policy(trace, EvictionPolicy()).loaded_s;
       row.lru += by_lru;
       row.lfu += replay(trace, lfu);
       row.gdsf += replay(trace, gdsf);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <numeric>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -136,6 +137,36 @@ inline std::vector<Trace> traces(std::uint64_t seed, std::size_t count) {
     for (std::size_t at = 0; at < count; ++at) requests.push_back(at % few);
     add("loop", small, requests, 0.5);
     add("loop", small, requests, 0.8);
+  }
+  return out;
+}
+
+struct Replayed {
+  double loaded_s = 0;
+  std::uint64_t most_bytes = 0;  ///< Held at any time.
+};
+
+/// What a trace costs under a policy of the kind of cache::EvictionPolicy, as the cache asks it.
+template <class Policy>
+Replayed replay_policy(const Trace& trace, Policy policy) {
+  std::set<typename Policy::Number> there;
+  std::uint64_t bytes = 0;
+  Replayed out;
+  for (const auto model : trace.requests) {
+    const auto& is = trace.models[model];
+    if (!there.contains(model)) {
+      out.loaded_s += is.load_s;
+      if (bytes + is.bytes > trace.capacity) {
+        for (const auto gone : policy.victims({there.begin(), there.end()}, bytes + is.bytes - trace.capacity)) {
+          there.erase(gone);
+          bytes -= trace.models[gone].bytes;
+        }
+      }
+      there.insert(model);
+      bytes += is.bytes;
+      out.most_bytes = std::max(out.most_bytes, bytes);
+    }
+    policy.used(model, is.bytes, is.load_s * 1e6, trace.capacity);
   }
   return out;
 }

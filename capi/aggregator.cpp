@@ -4,6 +4,7 @@
 #include "base/clock.hpp"
 #include "base/json_text.hpp"
 #include "buffers.hpp"
+#include "error_report.hpp"
 #include "firewall.hpp"
 #include "objects.hpp"
 #include "structs.hpp"
@@ -55,19 +56,7 @@ namespace {
 
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
 static_assert(sizeof(gf_aggregator_options) == 40);
-static_assert(sizeof(gf_error_report) == 112);
 constexpr std::size_t first_options_bytes = 40;
-constexpr std::size_t first_report_bytes = 112;
-constexpr std::uint32_t most_causes = 16;
-
-static_assert(same(ForeignCode::Domain::none, GF_FOREIGN_NONE) &&
-              same(ForeignCode::Domain::system, GF_FOREIGN_SYSTEM) &&
-              same(ForeignCode::Domain::sqlstate, GF_FOREIGN_SQLSTATE) &&
-              same(ForeignCode::Domain::sqlite, GF_FOREIGN_SQLITE) &&
-              same(ForeignCode::Domain::cuda, GF_FOREIGN_CUDA) && same(ForeignCode::Domain::http, GF_FOREIGN_HTTP) &&
-              same(ForeignCode::Domain::redis, GF_FOREIGN_REDIS));
-
-std::string_view text_or_empty(const char* text) { return text == nullptr ? std::string_view() : text; }
 
 Result<AggregatorOptions> read_aggregator_options(const gf_aggregator_options* given) {
   GF_TRY(const auto read,
@@ -86,33 +75,18 @@ Result<AggregatorOptions> read_aggregator_options(const gf_aggregator_options* g
 }
 
 Result<void> record(HostedAggregator& to, const gf_error_report* given) {
-  if (given == nullptr) return invalid("report is NULL");
-  GF_TRY(const auto report, read_options(given, gf_error_report GF_ERROR_REPORT_INIT, first_report_bytes, "report"));
-  GF_TRY(const auto status, known_status(report.status, "report->status"));
-  GF_TRY(const auto severity, known(report.severity, Severity::fatal, "report->severity"));
-  GF_TRY(const auto domain, known(report.foreign_domain, ForeignCode::Domain::redis, "report->foreign_domain"));
-  if (report.unix_us < 0) return invalid(fmt::format("report->unix_us is {}; it must not be negative", report.unix_us));
-  if (report.cause_count > most_causes) {
-    return invalid(fmt::format("report->cause_count is {}; it must be 0 to {}", report.cause_count, most_causes));
-  }
-  if (report.cause_count != 0 && report.causes == nullptr) {
-    return invalid(fmt::format("report->causes is NULL, and report->cause_count {}", report.cause_count));
-  }
-  std::array<Status, most_causes> causes;
-  for (std::uint32_t index = 0; index < report.cause_count; ++index) {
-    GF_TRY(causes[index], known_status(report.causes[index].status, fmt::format("report->causes[{}].status", index)));
-  }
-  const ErrorTags tags{text_or_empty(report.model), text_or_empty(report.user), text_or_empty(report.device)};
-  const auto message = text_or_empty(report.message);
+  GF_TRY(const auto report, read_report(given));
   const auto now_us = to.now_us(report.unix_us);
-  if (status == Status::ok) {
-    to.errors->record_text(text_or_empty(report.module), message,
-                           severity == Severity::none ? Severity::error : severity, tags, now_us);
-  } else {
-    const CodedError coded{status,  text_or_empty(report.place),         {domain, report.foreign_number},
-                           message, {causes.data(), report.cause_count}, severity};
-    to.errors->record(coded, tags, now_us);
+  if (report.status == Status::ok) {
+    to.errors->record_text(report.module, report.message, report.severity, report.tags, now_us);
+    return success();
   }
+  std::array<Status, std::tuple_size_v<decltype(report.causes)>> causes;
+  for (std::size_t index = 0; index < report.cause_count; ++index) causes[index] = report.causes[index].status;
+  const CodedError coded{
+      report.status,  report.place, report.foreign, report.message, {causes.data(), report.cause_count},
+      report.severity};
+  to.errors->record(coded, report.tags, now_us);
   return success();
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/json_text.hpp"
 #include "buffers.hpp"
+#include "error_report.hpp"
 #include "firewall.hpp"
 #include "objects.hpp"
 #include "structs.hpp"
@@ -34,24 +35,12 @@ ErrorStoreTable& error_stores() {
 namespace {
 
 static_assert(sizeof(gf_error_store_options) == 64);
-static_assert(sizeof(gf_error_cause) == 24);
-static_assert(sizeof(gf_error_report) == 112);
 constexpr std::size_t first_options_bytes = 64;
-constexpr std::size_t first_report_bytes = 112;
-
-static_assert(static_cast<std::uint32_t>(ForeignCode::Domain::system) == GF_FOREIGN_SYSTEM &&
-              static_cast<std::uint32_t>(ForeignCode::Domain::sqlstate) == GF_FOREIGN_SQLSTATE &&
-              static_cast<std::uint32_t>(ForeignCode::Domain::sqlite) == GF_FOREIGN_SQLITE &&
-              static_cast<std::uint32_t>(ForeignCode::Domain::cuda) == GF_FOREIGN_CUDA &&
-              static_cast<std::uint32_t>(ForeignCode::Domain::http) == GF_FOREIGN_HTTP &&
-              static_cast<std::uint32_t>(ForeignCode::Domain::redis) == GF_FOREIGN_REDIS);
 
 template <class T>
 void set_if_given(T& option, T given) {
   if (given != 0) option = given;
 }
-
-std::string_view text_or_empty(const char* text) { return text == nullptr ? std::string_view() : text; }
 
 Result<void> check_timeout(std::int64_t timeout_us) {
   if (timeout_us >= 0) return success();
@@ -85,56 +74,42 @@ Result<ErrorStoreOptions> read_store_options(const gf_error_store_options* given
   return options;
 }
 
-Result<ForeignCode> read_foreign(std::uint32_t domain, std::int64_t number, std::string_view what) {
-  GF_TRY(const auto known_domain, known(domain, ForeignCode::Domain::redis, what));
-  return ForeignCode{known_domain, number};
-}
-
-/// What its texts point to is the caller's.
-Result<void> record(ErrorStore& store, const gf_error_report& read) {
+Result<void> record(ErrorStore& store, const gf_error_report* given) {
   constexpr std::uint32_t most_context = 16;
-  constexpr std::uint32_t most_causes = 16;
-  GF_TRY(const auto message, needed_text(read.message, "report->message"));
-  GF_TRY(const auto severity, known(read.severity, Severity::fatal, "report->severity"));
-  if (read.context_count > most_context ||
-      (read.context_count != 0 && (read.context_keys == nullptr || read.context_values == nullptr))) {
+  GF_TRY(const auto report, read_report(given));
+  GF_TRYV(needed_text(report.given.message, "report->message"));
+  const auto* const keys = report.given.context_keys;
+  const auto* const values = report.given.context_values;
+  const auto count = report.given.context_count;
+  if (count > most_context || (count != 0 && (keys == nullptr || values == nullptr))) {
     return invalid(
         fmt::format("report->context_count is {}; it must be at most {}, and context_keys and "
                     "context_values not NULL",
-                    read.context_count, most_context));
+                    count, most_context));
   }
-  if (read.cause_count > most_causes || (read.cause_count != 0 && read.causes == nullptr)) {
-    return invalid(fmt::format("report->cause_count is {}; it must be at most {}, and causes not NULL",
-                               read.cause_count, most_causes));
-  }
-  const ErrorTags tags{text_or_empty(read.model), text_or_empty(read.user), text_or_empty(read.device)};
   const Error lost{Status::queue_full, "the error is lost: too many wait for the server already", {}};
-  if (read.status == GF_OK) {
-    if (!store.record_text(text_or_empty(read.module), message, severity == Severity::none ? Severity::error : severity,
-                           tags)) {
-      return lost;
-    }
+  if (report.status == Status::ok) {
+    if (!store.record_text(report.module, report.message, report.severity, report.tags)) return lost;
     return success();
   }
   Error error;
-  GF_TRY(error.status, known_status(read.status, "report->status"));
-  GF_TRY(error.foreign, read_foreign(read.foreign_domain, read.foreign_number, "report->foreign_domain"));
-  error.message = message;
-  for (std::uint32_t index = 0; index < read.context_count; ++index) {
-    GF_TRY(const auto key, needed_text(read.context_keys[index], fmt::format("report->context_keys[{}]", index)));
-    GF_TRY(const auto value, needed_text(read.context_values[index], fmt::format("report->context_values[{}]", index)));
+  error.status = report.status;
+  error.foreign = report.foreign;
+  error.message = report.message;
+  for (std::uint32_t index = 0; index < count; ++index) {
+    GF_TRY(const auto key, needed_text(keys[index], fmt::format("report->context_keys[{}]", index)));
+    GF_TRY(const auto value, needed_text(values[index], fmt::format("report->context_values[{}]", index)));
     error.context.push_back({std::string(key), std::string(value)});
   }
-  for (std::uint32_t index = 0; index < read.cause_count; ++index) {
-    const auto& cause = read.causes[index];
+  for (std::size_t index = 0; index < report.cause_count; ++index) {
+    const auto& cause = report.causes[index];
     gf::ErrorCause link;
-    GF_TRY(link.status, known_status(cause.status, fmt::format("report->causes[{}].status", index)));
-    GF_TRY(link.foreign, read_foreign(cause.foreign_domain, cause.foreign_number,
-                                      fmt::format("report->causes[{}].foreign_domain", index)));
-    link.message = text_or_empty(cause.message);
+    link.status = cause.status;
+    link.foreign = cause.foreign;
+    link.message = cause.message;
     error.causes.push_back(std::move(link));
   }
-  if (!store.record(error, tags, text_or_empty(read.place), text_or_empty(read.module), severity)) return lost;
+  if (!store.record(error, report.tags, report.place, report.module, report.severity)) return lost;
   return success();
 }
 
@@ -158,9 +133,7 @@ gf_status gf_error_store_open(const gf_error_store_options* options, gf_error_st
 gf_status gf_error_store_record(gf_error_store* store, const gf_error_report* report) {
   return firewall([&]() -> Result<void> {
     GF_TRY(const auto found, find(error_stores(), store, "store"));
-    if (report == nullptr) return invalid("report is NULL");
-    GF_TRY(const auto read, read_options(report, gf_error_report GF_ERROR_REPORT_INIT, first_report_bytes, "report"));
-    return record(*found, read);
+    return record(*found, report);
   });
 }
 

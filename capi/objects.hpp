@@ -152,6 +152,8 @@ inline Result<Status> known_status(std::uint32_t value, std::string_view what) {
   return static_cast<Status>(value);
 }
 
+inline std::string_view text_or_empty(const char* text) { return text == nullptr ? std::string_view() : text; }
+
 /// Text that must be there. The caller's, borrowed for the call.
 inline Result<std::string_view> needed_text(const char* text, std::string_view what) {
   if (text == nullptr) return invalid(fmt::format("{} is NULL", what));

@@ -145,8 +145,6 @@ T given_or(T given, T fallback) {
   return given == 0 ? fallback : given;
 }
 
-std::string text_or_empty(const char* text) { return text == nullptr ? std::string() : std::string(text); }
-
 Result<gf_queue_options> read_struct(const gf_queue_options* given) {
   GF_TRY(const auto read, read_options(given, gf_queue_options GF_QUEUE_OPTIONS_INIT, first_options_bytes, "options"));
   constexpr std::uint32_t flags = GF_QUEUE_STRICT_SERVER | GF_QUEUE_NO_EVENTS | GF_QUEUE_FORGET_FINISHED;
@@ -653,8 +651,11 @@ gf_status gf_queue_stop(gf_queue* queue) {
 gf_status gf_queue_close(gf_queue* queue) {
   return firewall([&]() -> Result<void> {
     if (queue == nullptr) return gf::success();
-    const auto found = queues().take(queue);
-    if (!found) return no_handle(queue, "queue");
+    GF_TRY(const auto found, find_queue(queue));
+    if (found->keeper->is_own_thread()) {
+      return Error{Status::wrong_state, "the queue cannot be closed by its log callback while a lease is renewed", {}};
+    }
+    if (!queues().take(queue)) return no_handle(queue, "queue");
     found->queue->close();
     return gf::success();
   });
@@ -788,7 +789,7 @@ gf_status gf_queue_report_progress(gf_queue* queue, const gf_lease_key* key, uin
   return firewall([&]() -> Result<void> {
     GF_TRY(const auto found, find_queue(queue));
     GF_TRY(const auto lease, read_key(key));
-    return found->queue->report_progress(lease, {done, total, text_or_empty(note)});
+    return found->queue->report_progress(lease, {done, total, std::string(text_or_empty(note))});
   });
 }
 

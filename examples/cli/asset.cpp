@@ -6,12 +6,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -334,11 +337,16 @@ struct Tag {
 };
 
 Tag tag_of(const std::string& text) {
-  Tag tag;
   const auto colon = text.rfind(':');
-  char rest = 0;
-  if (colon == std::string::npos || colon == 0 ||
-      std::sscanf(text.c_str() + colon + 1, "%u-%u%c", &tag.first, &tag.last, &rest) != 2) {  // NOLINT(cert-err34-c)
+  const auto dash = text.find('-', colon == std::string::npos ? 0 : colon);
+  const auto number = [&](std::size_t from, std::size_t to, std::uint32_t& into) {
+    const auto* const end = text.data() + to;
+    const auto [stop, error] = std::from_chars(text.data() + from, end, into);
+    return from < to && error == std::errc() && stop == end;
+  };
+  Tag tag;
+  if (colon == std::string::npos || colon == 0 || dash == std::string::npos || !number(colon + 1, dash, tag.first) ||
+      !number(dash + 1, text.size(), tag.last)) {
     throw wrong(fmt::format("--tag is {}; write NAME:FIRST-LAST, as walk:0-7", text));
   }
   tag.name = text.substr(0, colon);

@@ -2029,7 +2029,8 @@ typedef struct gf_queue_options {
   const char* redis_url;  /**< redis://[[user]:password@]host[:port][/database] or unix://...; NULL: in this process. */
   const char* name_space; /**< In Redis: with `name` what the keys begin with. No braces. Default "gameforge". */
   const char* name;       /**< Default "default". */
-  gf_log_callback log_callback; /**< What the queue has to tell, on the thread of the call that found it; or NULL. */
+  gf_log_callback log_callback; /**< What the queue has to tell, on the thread of the call that found it, or on that
+                                   which renews held leases, where gf_queue_close is GF_ERR_WRONG_STATE; or NULL. */
   void* log_user_data;
   uint64_t max_jobs;             /**< That wait or are delayed. Default 1000000; GF_NO_LIMIT. */
   uint64_t max_bytes;            /**< Of their payloads. Default 4 GiB; GF_NO_LIMIT. */
@@ -2395,7 +2396,7 @@ GF_API gf_status gf_queue_stop(gf_queue* queue);
  *
  * queue: may be NULL.
  *
- * Errors: GF_ERR_INVALID_HANDLE.
+ * Errors: GF_ERR_INVALID_HANDLE; GF_ERR_WRONG_STATE from the log callback while a held lease is renewed.
  * Ownership: the handle is gone; jobs that were read or taken stay until they are released.
  * Threads: any; calls that other threads are in end by themselves.
  * Blocks: never; where leases are held here, for a heartbeat that is under way.

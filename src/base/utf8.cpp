@@ -1,5 +1,7 @@
 #include "base/utf8.hpp"
 
+#include <algorithm>
+
 namespace gf {
 
 std::optional<char32_t> next_code_point(std::string_view text, std::size_t& position) noexcept {
@@ -67,6 +69,12 @@ void append_utf8(std::string& out, char32_t code_point) {
     put(0x80 | ((code_point >> 6) & 0x3F));
     put(0x80 | (code_point & 0x3F));
   }
+}
+
+std::string_view first_bytes(std::string_view text, std::size_t most) noexcept {
+  auto size = std::min(text.size(), most);
+  while (size > 0 && size < text.size() && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;
+  return text.substr(0, size);
 }
 
 std::string shown(std::string_view text) {

@@ -19,6 +19,9 @@ std::optional<std::size_t> first_invalid_utf8(std::string_view text) noexcept;
 /// Appends the code point, which must be a scalar value, to `out`.
 void append_utf8(std::string& out, char32_t code_point);
 
+/// The first bytes of `text`, at most so many, without a part of a code point at their end.
+std::string_view first_bytes(std::string_view text, std::size_t most) noexcept;
+
 /// Text from outside as it may stand in a message: in quotes, on one line, at most about 120 bytes, valid UTF-8.
 std::string shown(std::string_view text);
 

@@ -41,17 +41,14 @@ Result<std::shared_ptr<CudaSource>> CudaSource::open(const std::string& path) {
   GF_TRY(auto library, SharedObject::open(names));
   auto api = std::make_unique<Api>(std::move(library));
   const auto& from = api->library;
-  const char* missing = nullptr;
-  const auto need = [&](const char* name, auto*& into) {
-    if (!from.find(name, into) && missing == nullptr) missing = name;
-  };
+  SharedObject::Lookup need(from);
   need("cudaGetDeviceCount", api->count);
   need("cudaGetDevice", api->current);
   need("cudaSetDevice", api->select);
   need("cudaMemGetInfo", api->memory);
   need("cudaGetLastError", api->clear_error);
   need("cudaGetErrorString", api->error_string);
-  if (missing != nullptr) return Error{Status::unsupported, fmt::format("{} has no {}", from.name(), missing), {}};
+  GF_TRYV(need.complete());
   if (const int code = api->count(&api->cards); code != 0) return api->error(code, "cudaGetDeviceCount");
   if (api->cards <= 0) return Error{Status::not_found, fmt::format("{} finds no card", from.name()), {}};
   return std::shared_ptr<CudaSource>(new CudaSource(std::move(api)));

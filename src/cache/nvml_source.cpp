@@ -80,10 +80,7 @@ Result<std::shared_ptr<NvmlSource>> NvmlSource::open(const std::string& path) {
   GF_TRY(auto library, SharedObject::open(names));
   auto api = std::make_unique<Api>(std::move(library));
   const auto& from = api->library;
-  const char* missing = nullptr;
-  const auto need = [&](const char* name, auto*& into) {
-    if (!from.find(name, into) && missing == nullptr) missing = name;
-  };
+  SharedObject::Lookup need(from);
   need("nvmlInit_v2", api->init);
   need("nvmlShutdown", api->shutdown);
   need("nvmlErrorString", api->error_string);
@@ -91,9 +88,7 @@ Result<std::shared_ptr<NvmlSource>> NvmlSource::open(const std::string& path) {
   need("nvmlDeviceGetHandleByIndex_v2", api->handle);
   need("nvmlDeviceGetName", api->device_name);
   need("nvmlDeviceGetMemoryInfo", api->memory);
-  if (missing != nullptr) {
-    return Error{Status::unsupported, fmt::format("{} has no {}", from.name(), missing), {}};
-  }
+  GF_TRYV(need.complete());
   (void)from.find("nvmlDeviceGetComputeRunningProcesses_v3", api->processes);
   (void)from.find("nvmlDeviceGetGraphicsRunningProcesses_v3", api->graphics_processes);
   if (const int code = api->init(); code != nvml_success) return api->error(code, "nvmlInit");

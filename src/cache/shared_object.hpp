@@ -23,6 +23,23 @@ class SharedObject {
   }
   const std::string& name() const { return name_; }
 
+  /// Looks several up, and remembers the first that there is not.
+  class Lookup {
+   public:
+    explicit Lookup(const SharedObject& from) : from_(from) {}
+    template <class Function>
+    Lookup& operator()(const char* name, Function*& into) noexcept {
+      if (!from_.find(name, into) && missing_ == nullptr) missing_ = name;
+      return *this;
+    }
+    /// Errors: unsupported with the library and the name.
+    Result<void> complete() const;
+
+   private:
+    const SharedObject& from_;
+    const char* missing_ = nullptr;
+  };
+
  private:
   SharedObject(std::string name, void* handle) : name_(std::move(name)), handle_(handle) {}
   std::string name_;

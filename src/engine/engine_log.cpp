@@ -16,6 +16,8 @@ Result<std::unique_ptr<EngineLog>> EngineLog::open(const EngineOptions& options)
   wanted.full_wait_us = 0;
   wanted.repeats_per_s = repeats_per_s;
   wanted.crash_note = options.crash_note;
+  // The machine's own is the logger's, which reads it behind the caller.
+  if (options.clock != &system_clock()) wanted.clock = options.clock;
   if (options.log_callback) {
     out->callback_ =
         std::make_shared<error::CallbackOutput>([call = options.log_callback](const error::LogRecord& record) {

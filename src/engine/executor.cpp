@@ -161,15 +161,13 @@ class Run {
     request.lora_count = static_cast<std::uint32_t>(loras.size());
     request.lora_lenient = wanted.lora_lenient ? 1 : 0;
     // The strings stay where they are: the vectors that hold them are not moved any more.
-    std::array<std::vector<pipeline::PromptPiece>, 4> parsed;
-    std::array<std::vector<gf_backend_prompt_piece>, 4> pieces;
-    GF_TRY(parsed[0], pipeline::parse_prompt("prompt", wanted.prompt, wanted.prompt_syntax));
-    for (const auto& [of, text] : {std::pair(1u, &wanted.prompt_2), std::pair(2u, &wanted.negative_prompt),
-                                   std::pair(3u, &wanted.negative_prompt_2)}) {
-      if (!*text) continue;
-      GF_TRY(parsed[of], pipeline::parse_prompt("prompt", **text, wanted.prompt_syntax));
-    }
-    for (std::size_t of = 0; of < parsed.size(); ++of) {
+    const auto prompts = wanted.prompts();
+    std::array<std::vector<pipeline::PromptPiece>, prompts.size()> parsed;
+    std::array<std::vector<gf_backend_prompt_piece>, prompts.size()> pieces;
+    for (std::size_t of = 0; of < prompts.size(); ++of) {
+      const auto& [field, text] = prompts[of];
+      if (text == nullptr) continue;
+      GF_TRY(parsed[of], pipeline::parse_prompt(field, *text, wanted.prompt_syntax));
       for (const auto& piece : parsed[of]) {
         pieces[of].push_back({piece.text.c_str(), piece.weight, piece.starts_chunk ? 1u : 0u, 0});
       }

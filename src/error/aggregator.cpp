@@ -24,12 +24,9 @@ template <std::size_t capacity>
 class ShortText {
  public:
   void set(std::string_view text) {
-    auto size = std::min(text.size(), capacity);
-    if (size < text.size()) {
-      while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;
-    }
-    if (size != 0) std::memcpy(text_.data(), text.data(), size);  // An empty view may point nowhere.
-    size_ = static_cast<std::uint8_t>(size);
+    const auto kept = first_bytes(text, capacity);
+    if (!kept.empty()) std::memcpy(text_.data(), kept.data(), kept.size());  // An empty view may point nowhere.
+    size_ = static_cast<std::uint8_t>(kept.size());
   }
   std::string_view view() const { return {text_.data(), size_}; }
 

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -215,9 +216,9 @@ class BatchThread {
           {
             const std::lock_guard lock(mutex);
             idle = waiting.empty() && lost_since == 0;
+            if (idle) urgent = false;
           }
           if (idle) {
-            urgent = false;
             if (stopping.load()) break;
             wait_on(word, seen, -1);
             ++wake_ups;
@@ -294,7 +295,7 @@ class BatchThread {
     std::atomic<bool> stopping{false};
     std::atomic<bool> ended{false};
     std::atomic<bool> urgent{false};
-    std::atomic<std::int64_t> until_us{0};
+    std::atomic<std::int64_t> until_us{std::numeric_limits<std::int64_t>::max()};  // close() sets it.
     std::atomic<std::uint64_t> failures{0};
     std::atomic<std::uint64_t> wake_ups{0};
     std::mutex mutex;

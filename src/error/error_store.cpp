@@ -4,6 +4,7 @@
 #include "base/utf8.hpp"
 #include "error/fingerprint.hpp"
 #include "error/log_record.hpp"
+#include "error/redis_sharing.hpp"
 #include "redis/client.hpp"
 
 #include <fmt/format.h>
@@ -14,8 +15,6 @@
 #include <map>
 #include <optional>
 #include <utility>
-
-#include <unistd.h>
 
 namespace gf::error {
 namespace {
@@ -45,13 +44,7 @@ std::string_view status_name(Status status) {
   return entry == nullptr ? std::string_view("unknown") : std::string_view(entry->name);
 }
 
-/// Cut between code points.
-std::string cut(std::string_view value, std::size_t most) {
-  if (value.size() <= most) return std::string(value);
-  auto size = most;
-  while (size > 0 && (static_cast<unsigned char>(value[size]) & 0xC0) == 0x80) --size;
-  return std::string(value.substr(0, size));
-}
+std::string cut(std::string_view value, std::size_t most) { return std::string(first_bytes(value, most)); }
 
 std::string masked(std::string value) {
   mask_secrets(value);
@@ -370,33 +363,15 @@ void ErrorStore::Core::write_group(JsonText& out, std::string_view fingerprint,
 }
 
 Result<std::unique_ptr<ErrorStore>> ErrorStore::open(const ErrorStoreOptions& options) {
-  const auto in_range = [](std::string_view name, std::int64_t value, std::int64_t low,
-                           std::int64_t high) -> Result<void> {
-    if (value >= low && value <= high) return success();
-    return invalid(fmt::format("{} is {}; it must be {} to {}", name, value, low, high));
-  };
-  GF_TRYV(in_range("kept_errors", options.kept_errors, 1, 1'000'000));
-  GF_TRYV(in_range("group_limit", options.group_limit, 1, 65'536));
-  GF_TRYV(in_range("kept_us", options.kept_us, minute_us, 90 * 24 * hour_us));
-  GF_TRYV(in_range("command_timeout_us", options.command_timeout_us, 10'000, 60'000'000));
-  if (options.process.size() > 100) {
-    return invalid(fmt::format("process has {} bytes; it must have at most 100", options.process.size()));
-  }
-  if (options.name_space.empty() || options.name_space.size() > 200 ||
-      options.name_space.find_first_of("{}") != std::string::npos) {
-    return invalid(fmt::format("name_space is \"{}\"; it must be 1 to 200 bytes without braces", options.name_space));
-  }
+  GF_TRYV(check_range("kept_errors", options.kept_errors, 1, 1'000'000));
+  GF_TRYV(check_range("group_limit", options.group_limit, 1, 65'536));
+  GF_TRYV(check_range("kept_us", options.kept_us, minute_us, 90 * 24 * hour_us));
+  GF_TRY(const auto client, client_options(options.name_space, options.command_timeout_us, 2));
+  GF_TRY(auto process, process_name(options.process));
   auto core = std::make_shared<Core>();
   core->options = options;
-  core->instance = fmt::format("{}-{:016x}", process_number(), random_bits());
-  if (core->options.process.empty()) {
-    std::array<char, 65> host{};
-    (void)::gethostname(host.data(), host.size() - 1);
-    core->options.process = fmt::format("{}:{}", host.data(), process_number());
-  }
-  redis::ClientOptions client;
-  client.connect_timeout_us = client.command_timeout_us = options.command_timeout_us;
-  client.kept_connections = 2;
+  core->options.process = std::move(process);
+  core->instance = instance_name();
   GF_TRY(core->client, redis::Client::create(options.url, client));
   GF_TRY(core->asking, redis::Client::create(options.url, client));
   std::unique_ptr<ErrorStore> out(new ErrorStore(core));

@@ -1,14 +1,12 @@
 #include "error/redis_log_output.hpp"
 
+#include "error/redis_sharing.hpp"
 #include "redis/client.hpp"
 
 #include <fmt/format.h>
 
-#include <array>
 #include <optional>
 #include <utility>
-
-#include <unistd.h>
 
 namespace gf::error {
 namespace {
@@ -25,8 +23,6 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', 86400000)
 return #ARGV - 4
 )lua";
-
-Error invalid(std::string message) { return {Status::invalid_argument, std::move(message), {}}; }
 
 }  // namespace
 
@@ -71,32 +67,14 @@ struct RedisLogOutput::Core {
 };
 
 Result<std::unique_ptr<RedisLogOutput>> RedisLogOutput::open(const RedisLogOutputOptions& options) {
-  const auto in_range = [](std::string_view name, std::int64_t value, std::int64_t low,
-                           std::int64_t high) -> Result<void> {
-    if (value >= low && value <= high) return success();
-    return invalid(fmt::format("{} is {}; it must be {} to {}", name, value, low, high));
-  };
-  GF_TRYV(in_range("kept_lines", options.kept_lines, 1, 10'000'000));
-  GF_TRYV(in_range("kept_us", options.kept_us, 60'000'000, std::int64_t{90} * 24 * 3'600'000'000));
-  GF_TRYV(in_range("command_timeout_us", options.command_timeout_us, 10'000, 60'000'000));
-  if (options.process.size() > 100) {
-    return invalid(fmt::format("process has {} bytes; it must have at most 100", options.process.size()));
-  }
-  if (options.name_space.empty() || options.name_space.size() > 200 ||
-      options.name_space.find_first_of("{}") != std::string::npos) {
-    return invalid(fmt::format("name_space is \"{}\"; it must be 1 to 200 bytes without braces", options.name_space));
-  }
+  GF_TRYV(check_range("kept_lines", options.kept_lines, 1, 10'000'000));
+  GF_TRYV(check_range("kept_us", options.kept_us, 60'000'000, std::int64_t{90} * 24 * 3'600'000'000));
+  GF_TRY(const auto client, client_options(options.name_space, options.command_timeout_us, 1));
+  GF_TRY(auto process, process_name(options.process));
   auto core = std::make_shared<Core>();
   core->options = options;
-  core->instance = fmt::format("{}-{:016x}", process_number(), random_bits());
-  if (core->options.process.empty()) {
-    std::array<char, 65> host{};
-    (void)::gethostname(host.data(), host.size() - 1);
-    core->options.process = fmt::format("{}:{}", host.data(), process_number());
-  }
-  redis::ClientOptions client;
-  client.connect_timeout_us = client.command_timeout_us = options.command_timeout_us;
-  client.kept_connections = 1;
+  core->options.process = std::move(process);
+  core->instance = instance_name();
   GF_TRY(core->client, redis::Client::create(options.url, client));
   std::unique_ptr<RedisLogOutput> out(new RedisLogOutput);
   GF_TRY(out->thread_,

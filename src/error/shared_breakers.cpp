@@ -4,6 +4,7 @@
 #include "base/ids.hpp"
 #include "base/platform.hpp"
 #include "base/platform_wait.hpp"
+#include "error/redis_sharing.hpp"
 #include "redis/client.hpp"
 
 #include <fmt/format.h>
@@ -314,9 +315,7 @@ struct SharedBreakers::Member final : BreakerPeer {
 
 struct SharedBreakers::Core {
   explicit Core(const SharedBreakersOptions& wanted)
-      : options(wanted),
-        process(fmt::format("{}-{:016x}", process_number(), random_bits())),
-        own_pid(process_number()) {
+      : options(wanted), process(instance_name()), own_pid(process_number()) {
     if (options.clock == nullptr) options.clock = &system_clock();
     prefix = fmt::format("{{{}:breakers}}", options.name_space);
     stream = prefix + ":changes";
@@ -773,25 +772,13 @@ void SharedBreakers::Core::listen() {
 }
 
 Result<std::unique_ptr<SharedBreakers>> SharedBreakers::open(const SharedBreakersOptions& options) {
-  const auto in_range = [](std::string_view name, std::int64_t value, std::int64_t low,
-                           std::int64_t high) -> Result<void> {
-    if (value >= low && value <= high) return success();
-    return invalid(fmt::format("{} is {}; it must be {} to {}", name, value, low, high));
-  };
-  GF_TRYV(in_range("quorum", options.quorum, 1, 1000));
-  GF_TRYV(in_range("vote_us", options.vote_us, 1'000'000, longest_us));
-  GF_TRYV(in_range("command_timeout_us", options.command_timeout_us, 10'000, 60'000'000));
-  GF_TRYV(in_range("stale_us", options.stale_us, 1'000'000, longest_us));
-  GF_TRYV(in_range("flush_us", options.flush_us, 10'000, 3'600'000'000));
-  GF_TRYV(in_range("look_every_us", options.look_every_us, 100'000, 3'600'000'000));
-  if (options.name_space.empty() || options.name_space.size() > 200 ||
-      options.name_space.find_first_of("{}") != std::string::npos) {
-    return invalid(fmt::format("name_space is \"{}\"; it must be 1 to 200 bytes without braces", options.name_space));
-  }
+  GF_TRYV(check_range("quorum", options.quorum, 1, 1000));
+  GF_TRYV(check_range("vote_us", options.vote_us, 1'000'000, longest_us));
+  GF_TRYV(check_range("stale_us", options.stale_us, 1'000'000, longest_us));
+  GF_TRYV(check_range("flush_us", options.flush_us, 10'000, 3'600'000'000));
+  GF_TRYV(check_range("look_every_us", options.look_every_us, 100'000, 3'600'000'000));
+  GF_TRY(const auto client, client_options(options.name_space, options.command_timeout_us, 2));
   auto core = std::make_shared<Core>(options);
-  redis::ClientOptions client;
-  client.connect_timeout_us = client.command_timeout_us = options.command_timeout_us;
-  client.kept_connections = 2;
   GF_TRY(core->client, redis::Client::create(options.url, client));
   GF_TRY(core->waiting, redis::Client::create(options.url, client));
   GF_TRY(core->asking, redis::Client::create(options.url, client));
@@ -813,13 +800,13 @@ SharedBreakers::~SharedBreakers() { close(0); }
 void SharedBreakers::close(std::int64_t timeout_us) {
   auto& core = *core_;
   if (core.stopping.exchange(true)) return;
-  core.asking->close();
-  core.waiting->close();
   if (process_number() != core.own_pid) {  // A fork's child has no such threads.
     if (core.carrier.joinable()) core.carrier.detach();
     if (core.listener.joinable()) core.listener.detach();
     return;
   }
+  core.asking->close();
+  core.waiting->close();
   core.wake->now();
   core.ended.word.fetch_add(2);  // Ends the listener's pause; each thread adds one.
   wake_all(core.ended.word);

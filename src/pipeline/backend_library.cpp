@@ -39,11 +39,9 @@ gf_backend_error fresh_error() {
 std::int32_t tell(gf_backend_error* out, const Error& error) noexcept {
   if (out != nullptr && out->struct_size >= sizeof(gf_backend_error)) {
     out->status = static_cast<std::int32_t>(error.status);
-    auto length = std::min(error.message.size(), sizeof out->message - 1);
-    // A code point is cut whole or not at all.
-    while (length > 0 && length < error.message.size() && (error.message[length] & 0xC0) == 0x80) --length;
-    std::memcpy(out->message, error.message.data(), length);
-    out->message[length] = '\0';
+    const auto message = first_bytes(error.message, sizeof out->message - 1);
+    std::memcpy(out->message, message.data(), message.size());
+    out->message[message.size()] = '\0';
   }
   return static_cast<std::int32_t>(error.status);
 }

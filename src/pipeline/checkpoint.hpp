@@ -17,6 +17,8 @@
 
 namespace gf::pipeline {
 
+inline constexpr std::string_view checkpoint_suffix = ".safetensors";
+
 /// A checkpoint whose architecture was recognised by the names and shapes of its tensors: Stable Diffusion 1, 2 or XL
 /// base. Immutable. Threads: any.
 ///
@@ -34,10 +36,14 @@ class Checkpoint {
   static Result<std::shared_ptr<const Checkpoint>> open(const std::string& path);
 
   const std::string& path() const { return path_; }
+  /// Of the file that was read.
+  const FileStamp& stamp() const { return stamp_; }
   /// The folder's files, such as "unet/config.json", in the order of their names.
   std::vector<std::string> files() const;
+  /// They, with their bytes.
+  std::vector<std::pair<std::string, std::uint64_t>> sizes() const;
   /// One of them. Its stamp is the file's own.
-  /// Errors: not_found; those of ReadFile::open.
+  /// Errors: not_found; corrupt_file when another file has its name by now; those of ReadFile::open.
   Result<std::unique_ptr<ByteSource>> open_file(std::string_view inner) const;
 
   struct Piece;
@@ -47,6 +53,7 @@ class Checkpoint {
   Checkpoint() = default;
 
   std::string path_;
+  FileStamp stamp_;
   std::map<std::string, std::shared_ptr<const File>, std::less<>> files_;
 };
 
@@ -54,6 +61,9 @@ class Checkpoint {
 /// stamp: receives the state of the file, or of the checkpoint that it lies in.
 /// Errors: those of ReadFile::open and of Checkpoint.
 Result<std::unique_ptr<ByteSource>> open_model_file(const std::string& path, FileStamp& stamp);
+
+/// The state that open_model_file would give; an empty one where there is no such file.
+FileStamp stamp_of_model_file(const std::string& path);
 
 /// The files of a folder, or of one inside of a checkpoint, with their bytes, in the order of their names. A folder
 /// that cannot be read has none.

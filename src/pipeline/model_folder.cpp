@@ -293,9 +293,7 @@ Result<std::shared_ptr<const ModelDescription>> read_model(const ModelName& name
     GF_TRY(model->licence, text(document, document.json(), "licence"));
     GF_TRYV(read_defaults(document, *model));
     GF_TRYV(read_background(document, *model));
-  } else if (own.error().status == Status::not_found) {
-    stamps[own_path] = FileStamp{};
-  } else {
+  } else if (own.error().status != Status::not_found) {
     return std::move(own).as_failure();
   }
 
@@ -317,12 +315,6 @@ Result<std::shared_ptr<const ModelDescription>> read_model(const ModelName& name
   return std::shared_ptr<const ModelDescription>(std::move(model));
 }
 
-/// The file's present stamp; an empty one where there is none or it cannot be opened.
-FileStamp stamp_now(const std::string& path) {
-  FileStamp stamp;
-  return open_model_file(path, stamp) ? stamp : FileStamp{};
-}
-
 /// The path with links resolved, or empty where it leads nowhere.
 std::string resolved(const std::string& path) {
   char out[PATH_MAX];
@@ -333,8 +325,6 @@ std::string last_name(const std::string& path) {
   const auto slash = path.rfind('/');
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
-
-const std::string checkpoint_suffix = ".safetensors";
 
 /// The name that a checkpoint's file stands for.
 std::string stem_of(const std::string& path) {
@@ -359,8 +349,8 @@ Result<ModelName> ModelFolders::resolve(std::string_view reference) const {
   for (const auto& folder : folders_) {
     const auto path = resolved(join_path(folder, model));
     if (!path.empty() && is_directory(path)) return ModelName{model, path};
-    const auto file =
-        resolved(join_path(folder, model.ends_with(checkpoint_suffix) ? model : model + checkpoint_suffix));
+    const auto file = resolved(
+        join_path(folder, model.ends_with(checkpoint_suffix) ? model : fmt::format("{}{}", model, checkpoint_suffix)));
     if (!file.empty() && is_checkpoint_file(file)) return ModelName{stem_of(model), file};
   }
   const auto where = folders_.empty() ? std::string("the engine has no model folders")
@@ -373,11 +363,11 @@ Result<std::string> ModelFolders::find_lora(const std::string& name, const Model
     if (is_regular_file(name)) return name;
     return Error{Status::not_found, fmt::format("there is no LoRA file {}", shown(name)), {}};
   }
-  const bool is_file = model.path.ends_with(checkpoint_suffix);
+  const bool is_file = is_checkpoint_file(model.path);
   std::vector<std::string> places = {
       join_path(is_file ? model.path.substr(0, model.path.rfind('/')) : model.path, "loras")};
   for (const auto& folder : folders_) places.push_back(join_path(folder, "loras"));
-  const auto file = name.ends_with(".safetensors") ? name : name + ".safetensors";
+  const auto file = name.ends_with(checkpoint_suffix) ? name : fmt::format("{}{}", name, checkpoint_suffix);
   for (const auto& place : places) {
     if (auto path = join_path(place, file); is_regular_file(path)) return path;
   }
@@ -391,8 +381,9 @@ Result<std::shared_ptr<const ModelDescription>> ModelFolders::inspect(const Mode
     const std::lock_guard lock(mutex_);
     if (const auto found = cache_.find(model.path); found != cache_.end()) cached = found->second;
   }
-  if (cached.description &&
-      std::ranges::all_of(cached.stamps, [](const auto& entry) { return stamp_now(entry.first) == entry.second; })) {
+  if (cached.description && std::ranges::all_of(cached.stamps, [](const auto& entry) {
+        return stamp_of_model_file(entry.first) == entry.second;
+      })) {
     return cached.description;
   }
   std::map<std::string, FileStamp> stamps;
@@ -419,7 +410,6 @@ std::vector<ModelName> ModelFolders::list() const {
       const auto called = is_file ? stem_of(name) : name;
       // The first that has a name is the one that resolve() finds; of one folder, a folder before a file.
       const bool hidden = std::ranges::find(out, called, &ModelName::name) != out.end() ||
-                          std::ranges::find(here, called, &ModelName::name) != here.end() ||
                           (is_file && is_directory(join_path(folder, called)));
       if (const auto path = resolved(place); !path.empty() && !hidden) here.push_back({called, path});
     }

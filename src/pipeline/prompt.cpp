@@ -1,5 +1,7 @@
 #include "pipeline/prompt.hpp"
 
+#include "base/utf8.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -40,9 +42,10 @@ std::optional<std::pair<double, std::size_t>> weight_at(std::string_view text) {
   if (end == std::string_view::npos || end == at) return std::nullopt;
   double value = 0;
   const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, value, std::chars_format::fixed);
-  // Out of range is still a number, of which the caller says that it is too large.
+  // Out of range is still a number: nothing, or one of which the caller says that it is too large.
   if (error == std::errc::result_out_of_range) {
-    value = HUGE_VAL;
+    const auto whole = text.substr(at, text.find('.', at) - at);
+    value = whole.find_first_not_of('0') == std::string_view::npos ? 0 : HUGE_VAL;
   } else if (error != std::errc() || stop != text.data() + end) {
     return std::nullopt;
   }
@@ -146,8 +149,8 @@ Result<std::vector<PromptPiece>> parse_prompt(std::string_view field, std::strin
     }
     if (!(std::abs(weight) <= max_prompt_weight)) {
       return Error{Status::invalid_argument,
-                   fmt::format("{} weighs \"{}\" by {:.6g}; weights are at most {} either way", field,
-                               std::string(mark.words.substr(0, 40)), weight, max_prompt_weight),
+                   fmt::format("{} weighs {} by {:.6g}; weights are at most {} either way", field,
+                               shown(first_bytes(mark.words, 40)), weight, max_prompt_weight),
                    {}};
     }
     bool starts_chunk = false;

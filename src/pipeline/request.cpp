@@ -258,12 +258,9 @@ Result<Request> make_request(const RequestDraft& draft, bool allow_model_paths, 
   }
   request.long_prompt = static_cast<LongPrompt>(draft.long_prompt);
   // Taken apart when the job runs; that they can be is known now.
-  GF_TRYV(parse_prompt("prompt", request.prompt, request.prompt_syntax));
-  for (const auto& [field, text] :
-       {std::pair("prompt_2", &request.prompt_2), std::pair("negative_prompt", &request.negative_prompt),
-        std::pair("negative_prompt_2", &request.negative_prompt_2)}) {
-    if (!*text) continue;
-    GF_TRYV(parse_prompt(field, **text, request.prompt_syntax));
+  for (const auto& [field, text] : request.prompts()) {
+    if (text == nullptr) continue;
+    GF_TRYV(parse_prompt(field, *text, request.prompt_syntax));
   }
   GF_TRYV(take_images(draft, request));
   return request;

@@ -6,6 +6,7 @@
 #include "pipeline/image.hpp"
 #include "pipeline/prompt.hpp"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -104,6 +105,15 @@ struct Request {
   NoiseKind noise = NoiseKind::torch_cpu;
   PromptSyntax prompt_syntax = PromptSyntax::weighted;
   LongPrompt long_prompt = LongPrompt::chunks;
+
+  /// Its prompts by their names, in the order in which backends take them; null where one is not set.
+  std::array<std::pair<std::string_view, const std::string*>, 4> prompts() const {
+    const auto set = [](const std::optional<std::string>& text) { return text ? &*text : nullptr; };
+    return {{{"prompt", &prompt},
+             {"prompt_2", set(prompt_2)},
+             {"negative_prompt", set(negative_prompt)},
+             {"negative_prompt_2", set(negative_prompt_2)}}};
+  }
 
   /// The seed of one image; wraps round at 2^64.
   std::uint64_t seed_of(std::uint32_t image) const { return seed + image; }

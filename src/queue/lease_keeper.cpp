@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <system_error>
 
 namespace gf::queue {
@@ -23,6 +24,11 @@ LeaseKeeper::~LeaseKeeper() {
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
+}
+
+bool LeaseKeeper::is_own_thread() const {
+  const std::lock_guard lock(mutex_);
+  return thread_.get_id() == std::this_thread::get_id();
 }
 
 Result<HoldState> LeaseKeeper::hold(const LeaseKey& key, std::int64_t lease_us) {
@@ -98,7 +104,13 @@ void LeaseKeeper::renew(std::unique_lock<std::mutex>& lock, const Name& name) {
   const auto lease_us = holds_.at(name).lease_us;
   lock.unlock();
   const auto sent_us = system_clock().now_us();
-  const auto heartbeat = queue_.extend({name.first, name.second}, lease_us);
+  const auto heartbeat = [&]() -> Result<Heartbeat> {
+    try {
+      return queue_.extend({name.first, name.second}, lease_us);
+    } catch (const std::bad_alloc&) {  // A heartbeat that failed: nothing may fly out of the thread.
+      return Error{Status::out_of_host_memory, {}, {}};
+    }
+  }();
   lock.lock();
   const auto found = holds_.find(name);
   if (found == holds_.end()) return;  // Let go meanwhile.
@@ -107,8 +119,9 @@ void LeaseKeeper::renew(std::unique_lock<std::mutex>& lock, const Name& name) {
   if (hold.state == HoldState::lost) return;
   const auto now_us = system_clock().now_us();
   if (heartbeat) {
-    hold.renew_at_us = sent_us + hold.lease_us / 3;
-    hold.over_at_us = sent_us + lease_us;
+    // Another length was asked for meanwhile, and the queue may have heard of this one last: ask again at once.
+    hold.renew_at_us = hold.lease_us == lease_us ? sent_us + lease_us / 3 : now_us;
+    hold.over_at_us = sent_us + std::min(lease_us, hold.lease_us);
     if (heartbeat.value().cancel_requested) hold.state = HoldState::cancel_requested;
   } else if (heartbeat.error().status == Status::lease_lost || now_us >= hold.over_at_us) {
     hold.state = HoldState::lost;

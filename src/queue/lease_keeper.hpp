@@ -32,7 +32,8 @@ class LeaseKeeper {
  public:
   /// queue: outlives it.
   explicit LeaseKeeper(Queue& queue) : queue_(queue) {}
-  /// Waits for a renewal that is under way, which for a queue in Redis is bounded by its client's command timeout.
+  /// Waits for a renewal that is under way, which for a queue in Redis is bounded by its client's command timeout. Not
+  /// on the keeper's own thread.
   ~LeaseKeeper();
   LeaseKeeper(const LeaseKeeper&) = delete;
   LeaseKeeper& operator=(const LeaseKeeper&) = delete;
@@ -47,6 +48,9 @@ class LeaseKeeper {
 
   /// Renews it no longer; true where it was kept. The lease stays as it is.
   bool let_go(const LeaseKey& key) noexcept;
+
+  /// Whether this is the thread that renews: what the queue has to tell of that is told on it.
+  bool is_own_thread() const;
 
   /// What state() says of a lease that is not kept.
   static Error not_kept(const LeaseKey& key);
@@ -64,7 +68,7 @@ class LeaseKeeper {
   void renew(std::unique_lock<std::mutex>& lock, const Name& name);
 
   Queue& queue_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<Name, Hold> holds_;  // All below is guarded by mutex_.
   bool ends_ = false;

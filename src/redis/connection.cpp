@@ -1,5 +1,7 @@
 #include "redis/connection.hpp"
 
+#include "base/platform.hpp"
+#include "base/platform_wait.hpp"
 #include "redis/hiredis_guard.hpp"
 
 #include <fmt/format.h>
@@ -12,7 +14,6 @@
 #include <cstring>
 #include <new>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include <netdb.h>
@@ -182,9 +183,12 @@ Result<std::shared_ptr<Interrupt>> Interrupt::create() {
   return std::shared_ptr<Interrupt>(new Interrupt(descriptor));
 }
 
+Interrupt::Interrupt(int descriptor) : descriptor_(descriptor), own_process_(process_number()) {}
+
 Interrupt::~Interrupt() { ::close(descriptor_); }
 
 void Interrupt::raise() noexcept {
+  if (process_number() != own_process_) return;
   const std::uint64_t one = 1;
   // It can only fail where it is raised 2^64 times, and then it is raised.
   [[maybe_unused]] const auto written = ::write(descriptor_, &one, sizeof one);
@@ -238,7 +242,7 @@ bool Connection::is_stale() const noexcept {
 
 Result<void> Connection::wait_for_answer(std::int64_t deadline_us) {
   // Where there is one processor the server could not answer while we look.
-  static const bool may_look = std::thread::hardware_concurrency() > 1;
+  static const bool may_look = usable_cores() > 1;
   const auto from_us = now_us();
   bool here = false;
   if (may_look && usual_wait_us_ <= look_us) {

@@ -26,13 +26,15 @@ class Interrupt {
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
-  /// From now on every wait ends at once, with shutting_down.
+  /// From now on every wait ends at once, with shutting_down. Without effect in a fork's child, whose parent waits for
+  /// the same.
   void raise() noexcept;
   int descriptor() const { return descriptor_; }
 
  private:
-  explicit Interrupt(int descriptor) : descriptor_(descriptor) {}
+  explicit Interrupt(int descriptor);
   int descriptor_;
+  std::int64_t own_process_;
 };
 
 /// Written by plain non-blocking sockets with MSG_NOSIGNAL, as hiredis' own writes raise SIGPIPE in the host; read by

@@ -45,11 +45,9 @@ constexpr std::uint32_t cpu_device = 0;
 void fill(gf_backend_error* out, Status status, std::string_view message) noexcept {
   if (out == nullptr) return;
   out->status = static_cast<std::int32_t>(status);
-  auto size = std::min(message.size(), sizeof out->message - 1);
-  // Not in the middle of a character.
-  while (size > 0 && size < message.size() && (static_cast<unsigned char>(message[size]) & 0xC0) == 0x80) --size;
-  std::memcpy(out->message, message.data(), size);
-  out->message[size] = '\0';
+  const auto told = gf::first_bytes(message, sizeof out->message - 1);
+  std::memcpy(out->message, told.data(), told.size());
+  out->message[told.size()] = '\0';
 }
 
 /// libtorch's warnings, which would go to stderr, go to the host's log.

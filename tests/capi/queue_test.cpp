@@ -464,6 +464,37 @@ TEST_CASE("what a server keeps is told by the log, or refused") {
   CHECK(status_of([&] { const Queue queue(options); }) == GF_ERR_UNSUPPORTED);
 }
 
+TEST_CASE("the log callback cannot close the queue while a held lease is renewed, and is told so") {
+  struct Heard {
+    std::atomic<gf_queue*> queue{nullptr};
+    std::atomic<int> answer{-1};
+  } heard;
+  const Site site(&redis());
+  auto options = site.options();
+  options.numbers.log_level = GF_LOG_WARNING;
+  options.numbers.log_user_data = &heard;
+  options.numbers.log_callback = [](void* user_data, const gf_log_record*, const char*, const char*) {
+    auto& to = *static_cast<Heard*>(user_data);
+    if (auto* const queue = to.queue.load()) to.answer = gf_queue_close(queue);
+  };
+  Queue queue(options);
+  queue.enqueue({});
+  const auto taken = queue.reserve(1, "worker", seconds(5));
+  REQUIRE(taken.size() == 1);
+  const auto key = taken.key(0);
+  queue.hold(key, std::chrono::milliseconds(300));
+  heard.queue = queue.handle();
+  queue.extend(key, std::chrono::milliseconds(1));  // It runs out before it is renewed.
+  const auto until = std::chrono::steady_clock::now() + seconds(10);
+  while (queue.hold_state(key) != GF_LEASE_LOST && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  CHECK(queue.hold_state(key) == GF_LEASE_LOST);
+  CHECK(heard.answer == GF_ERR_WRONG_STATE);
+  heard.queue = nullptr;
+  CHECK(queue.statistics().accepted == 1);
+}
+
 TEST_CASE("a server that is not there is told within the time that was given") {
   QueueOptions options;
   options.redis_url = "redis://user:secret@127.0.0.1:" + std::to_string(gf::test::free_port());

@@ -7,12 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 import unittest
-from pathlib import Path
 
-from support import run_in_this_interpreter
+from support import RedisServer, run_in_this_interpreter
 
 COMMAND = os.environ["GAMEFORGE_COMMAND"]
 PATIENCE_S = 60
@@ -37,28 +34,14 @@ class Report(ctypes.Structure):
 class Errors(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()
-        cls.folder = Path(cls.temporary.name)
-        cls.socket = cls.folder / "redis.sock"
-        cls.server = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", str(cls.socket), "--save", "", "--appendonly", "no",
-             "--dir", str(cls.folder)], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + PATIENCE_S
-        while not cls.socket.exists():
-            assert cls.server.poll() is None and time.monotonic() < deadline, "redis-server did not start"
-            time.sleep(0.01)
+        cls.server = RedisServer(PATIENCE_S)
+        cls.addClassCleanup(cls.server.stop)
         cls.library = ctypes.CDLL(os.environ["GAMEFORGE_LIBRARY"])
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.terminate()
-        cls.server.wait(PATIENCE_S)
-        cls.temporary.cleanup()
 
     def setUp(self):
         # Each test has a name space of its own.
         self.name_space = self.id().rsplit(".", 1)[-1]
-        self.environment = {**os.environ, "REDIS_URL": f"unix://{self.socket}"}
+        self.environment = {**os.environ, "REDIS_URL": f"unix://{self.server.socket}"}
 
     def run_errors(self, *arguments, code=0, environment=None):
         done = subprocess.run([COMMAND, "errors", *arguments, "--namespace", self.name_space], capture_output=True,
@@ -67,7 +50,7 @@ class Errors(unittest.TestCase):
         return done
 
     def record(self, *reports):
-        options = Options(struct_size=ctypes.sizeof(Options), redis_url=f"unix://{self.socket}".encode(),
+        options = Options(struct_size=ctypes.sizeof(Options), redis_url=f"unix://{self.server.socket}".encode(),
                           name_space=self.name_space.encode(), process=b"worker 1", command_timeout_us=20_000_000)
         store = ctypes.c_void_p()
         self.assertEqual(self.library.gf_error_store_open(ctypes.byref(options), ctypes.byref(store)), 0)

@@ -7,10 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 from pathlib import Path
+
+from support import RedisServer
 
 COMMAND = os.environ["GAMEFORGE_COMMAND"]
 PATIENCE_S = 60
@@ -19,26 +20,12 @@ PATIENCE_S = 60
 class Queue(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()
-        cls.folder = Path(cls.temporary.name)
-        cls.socket = cls.folder / "redis.sock"
-        cls.server = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", str(cls.socket), "--save", "", "--appendonly", "no",
-             "--dir", str(cls.folder)], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + PATIENCE_S
-        while not cls.socket.exists():
-            assert cls.server.poll() is None and time.monotonic() < deadline, "redis-server did not start"
-            time.sleep(0.01)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.terminate()
-        cls.server.wait(PATIENCE_S)
-        cls.temporary.cleanup()
+        cls.server = RedisServer(PATIENCE_S)
+        cls.addClassCleanup(cls.server.stop)
 
     def setUp(self):
         # Each test has a queue of its own.
-        self.environment = {**os.environ, "REDIS_URL": f"unix://{self.socket}"}
+        self.environment = {**os.environ, "REDIS_URL": f"unix://{self.server.socket}"}
         self.queue = ["--queue", self.id().rsplit(".", 1)[-1]]
 
     def run_queue(self, *arguments, code=0, stdin=None, environment=None):
@@ -78,7 +65,7 @@ class Queue(unittest.TestCase):
 
         # By hand the next: the key, then the payload; and the payload alone into a file.
         self.text("sweep")
-        payload = self.folder / "job.json"
+        payload = self.server.folder / "job.json"
         key = self.text("reserve", "--wait", "5", "--payload", str(payload)).strip()
         self.assertEqual(key, f"{job}:2")
         self.assertEqual(payload.read_text(), '{"prompt": "a red potion"}')

@@ -8,11 +8,15 @@ The environment comes from tests/hosts/CMakeLists.txt:
   GAMEFORGE_BACKEND_PATH  the fake backend, where libtorch's is not built; it draws no tiles, but keeps the same rules
 """
 
+import ctypes
 import json
 import os
+import signal
 import struct
+import subprocess
 import sys
 import tempfile
+import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +50,31 @@ def run_in_this_interpreter():
         # Only now, so that nothing between ctest and this program runs with it.
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "LD_PRELOAD": preload})
     return True
+
+
+class RedisServer:
+    """A server of the tests' own on a socket in a folder of its own, which ends with this process at the latest: what it
+    inherits would keep ctest waiting."""
+
+    def __init__(self, patience_s):
+        self._temporary = tempfile.TemporaryDirectory()
+        self.folder = Path(self._temporary.name)
+        self.socket = self.folder / "redis.sock"
+        self._patience_s = patience_s
+        library = ctypes.CDLL(None)
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no",
+             "--dir", str(self.folder)], stdout=subprocess.DEVNULL,
+            preexec_fn=lambda: library.prctl(1, signal.SIGKILL))  # PR_SET_PDEATHSIG
+        deadline = time.monotonic() + patience_s
+        while not self.socket.exists():
+            assert self.process.poll() is None and time.monotonic() < deadline, "redis-server did not start"
+            time.sleep(0.01)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(self._patience_s)
+        self._temporary.cleanup()
 
 
 @dataclass

@@ -1,15 +1,17 @@
 // A program of the tests' own that does what it is told on a pipe, and is stopped by its process id.
 #pragma once
 
+#include "../../support/child.hpp"
+
 #include <doctest/doctest.h>
 
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,20 +24,10 @@ class HostProcess {
     int out[2];
     REQUIRE(::pipe2(in, O_CLOEXEC) == 0);
     REQUIRE(::pipe2(out, O_CLOEXEC) == 0);
-    std::vector<char*> arguments;
-    for (auto& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    const auto parent = ::getpid();
-    pid_ = ::fork();
-    REQUIRE(pid_ >= 0);
-    if (pid_ == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (::getppid() != parent) ::_exit(127);
+    pid_ = start_child(std::move(words), [&] {
       ::dup2(in[0], 0);
       ::dup2(out[1], 1);
-      ::execv(arguments[0], arguments.data());
-      ::_exit(127);
-    }
+    });
     ::close(in[0]);
     ::close(out[1]);
     to_ = ::fdopen(in[1], "w");

@@ -1,4 +1,5 @@
 // The journal beside real processes: some are killed, some run out of disk, some may not write.
+#include "../../support/child.hpp"
 #include "../../support/files.hpp"
 
 #include "queue/memory_queue.hpp"
@@ -23,7 +24,6 @@
 #include <vector>
 
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,23 +41,15 @@ class Host {
  public:
   explicit Host(std::vector<std::string> words) {
     words.insert(words.begin(), GAMEFORGE_JOURNAL_HOST);
-    std::vector<char*> arguments;
-    for (auto& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
     std::array<int, 2> out{};
     std::array<int, 2> in{};
     REQUIRE(::pipe(out.data()) == 0);
     REQUIRE(::pipe(in.data()) == 0);
-    pid_ = ::fork();
-    REQUIRE(pid_ >= 0);
-    if (pid_ == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    pid_ = gf::test::start_child(std::move(words), [&] {
       ::dup2(out[1], 1);
       ::dup2(in[0], 0);
       for (const int descriptor : {out[0], out[1], in[0], in[1]}) ::close(descriptor);
-      ::execv(arguments[0], arguments.data());
-      ::_exit(127);
-    }
+    });
     ::close(out[1]);
     ::close(in[0]);
     out_ = out[0];

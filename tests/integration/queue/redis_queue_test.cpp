@@ -1,6 +1,7 @@
 // What only the queue in Redis has: a server that fails, others that share it, keys that somebody else writes.
 #include "queue/lease_keeper.hpp"
 
+#include "../../support/child.hpp"
 #include "proxy.hpp"
 #include "subjects.hpp"
 
@@ -18,7 +19,6 @@
 #include <thread>
 #include <vector>
 
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,23 +62,13 @@ std::uint64_t commands_of(redis::Client& client) {
 /// clock: how much its clock is off, such as "+3600"; empty: not at all.
 pid_t start_worker(const std::string& url, const std::string& name, std::int64_t lease_us, std::int64_t work_us,
                    const std::string& clock = {}) {
-  std::vector<std::string> words = {GAMEFORGE_QUEUE_HOST, url, name, std::to_string(lease_us), std::to_string(work_us)};
-  std::vector<char*> arguments;
-  for (auto& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  const auto pid = ::fork();
-  REQUIRE(pid >= 0);
-  if (pid == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (!clock.empty()) {
-      ::setenv("LD_PRELOAD", GAMEFORGE_FAKETIME, 1);
-      ::setenv("FAKETIME", clock.c_str(), 1);
-      ::setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1", 1);
-    }
-    ::execv(arguments[0], arguments.data());
-    ::_exit(127);
-  }
-  return pid;
+  return test::start_child({GAMEFORGE_QUEUE_HOST, url, name, std::to_string(lease_us), std::to_string(work_us)},
+                           [&clock] {
+                             if (clock.empty()) return;
+                             ::setenv("LD_PRELOAD", GAMEFORGE_FAKETIME, 1);
+                             ::setenv("FAKETIME", clock.c_str(), 1);
+                             ::setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1", 1);
+                           });
 }
 
 void end_process(pid_t pid) {

@@ -1,5 +1,6 @@
 #include "redis_server.hpp"
 
+#include "../../support/child.hpp"
 #include "redis/client.hpp"
 
 #include <doctest/doctest.h>
@@ -13,7 +14,6 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -55,18 +55,7 @@ void RedisServer::start() {
     for (const auto* word : {"--appendonly", "yes", "--appendfsync", "always"}) words.emplace_back(word);
   }
   words.insert(words.end(), options_.further.begin(), options_.further.end());
-  std::vector<char*> arguments;
-  for (auto& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  const auto parent = ::getpid();
-  pid_ = ::fork();
-  REQUIRE(pid_ >= 0);
-  if (pid_ == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() != parent) ::_exit(127);
-    ::execvp(arguments[0], arguments.data());
-    ::_exit(127);
-  }
+  pid_ = start_child(std::move(words));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   auto client = redis::Client::create("unix://" + socket_).value();
   for (;;) {

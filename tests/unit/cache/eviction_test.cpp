@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <random>
 #include <set>
+#include <utility>
 #include <vector>
 
 using namespace gf::cache;
@@ -18,26 +19,9 @@ using Numbers = std::vector<EvictionPolicy::Number>;
 
 /// Seconds of loading that a trace costs under a policy.
 double replay(const gf::bench::Trace& trace, EvictionPolicy policy) {
-  std::set<EvictionPolicy::Number> there;
-  std::uint64_t bytes = 0;
-  double loaded_s = 0;
-  for (const auto model : trace.requests) {
-    const auto& is = trace.models[model];
-    if (!there.contains(model)) {
-      loaded_s += is.load_s;
-      if (bytes + is.bytes > trace.capacity) {
-        for (const auto gone : policy.victims({there.begin(), there.end()}, bytes + is.bytes - trace.capacity)) {
-          there.erase(gone);
-          bytes -= trace.models[gone].bytes;
-        }
-      }
-      REQUIRE(bytes + is.bytes <= trace.capacity);
-      there.insert(model);
-      bytes += is.bytes;
-    }
-    policy.used(model, is.bytes, is.load_s * 1e6, trace.capacity);
-  }
-  return loaded_s;
+  const auto out = gf::bench::replay_policy(trace, std::move(policy));
+  REQUIRE(out.most_bytes <= trace.capacity);
+  return out.loaded_s;
 }
 
 }  // namespace

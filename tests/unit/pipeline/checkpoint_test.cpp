@@ -209,6 +209,13 @@ TEST_CASE("OpenCLIP's projection is turned over") {
   const auto first = gf::Safetensors::open(opened->open_file("text_encoder/model.safetensors").value()).value();
   CHECK(first.find("text_model.embeddings.position_ids") == nullptr);
   CHECK(first.find("text_model.embeddings.token_embedding.weight") != nullptr);
+  // Without values there is nothing to turn, however long the other side says that it is.
+  tensors["conditioner.embedders.1.model.text_projection"] = {std::int64_t{1} << 62, 0};
+  write_tensors(world.path, tensors);
+  const auto empty = Checkpoint::open(world.path);
+  REQUIRE(empty.has_value());
+  const auto none = gf::Safetensors::open(empty.value()->open_file("text_encoder_2/model.safetensors").value()).value();
+  CHECK(none.find("text_projection.weight")->shape == std::vector<std::int64_t>{0, std::int64_t{1} << 62});
 }
 
 TEST_CASE("what predicts the velocity is told by the file's metadata, a mark, or the spread of a bias") {

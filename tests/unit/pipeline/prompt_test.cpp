@@ -106,6 +106,11 @@ TEST_CASE("weights and depths that cannot be meant are refused, and name the pro
   CHECK(refusal("((a:20):20)").find("by 400") != std::string::npos);
   CHECK(refusal("(a:" + std::string(400, '9') + ")").find("by inf") != std::string::npos);
   CHECK(refusal(std::string(257, '[') + "a").find("more than 256 others") != std::string::npos);
+  CHECK(refusal("(a\xFF\n:200)") == "negative_prompt weighs \"a??\" by 200; weights are at most 100 either way");
+  // Too small for a number is nothing, as many words as may be shown.
+  const auto nothing = parse_prompt("p", "(a:0." + std::string(400, '0') + "1)", PromptSyntax::weighted);
+  REQUIRE(nothing.has_value());
+  CHECK(nothing.value()[0].weight == 0);
   CHECK(parse_prompt("p", "(a:100)", PromptSyntax::weighted).has_value());
   CHECK(parse_prompt("p", "(a:-100)", PromptSyntax::weighted).has_value());
 }
