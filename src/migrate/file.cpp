@@ -326,11 +326,13 @@ Result<Expanded> expand(const std::string& file, std::string_view source, std::s
   return out;
 }
 
-std::size_t source_offset(const std::vector<std::pair<std::size_t, std::size_t>>& shifts, std::size_t offset) {
+/// Where a byte of an expanded text that begins at the source's `base` lies in the source. What lies within a
+/// variable's value, which may be longer than its reference, lies within the reference.
+std::size_t source_offset(const std::vector<std::pair<std::size_t, std::size_t>>& shifts, std::size_t offset,
+                          std::size_t base = 0) {
   std::size_t from = 0;
-  std::size_t base = 0;
   for (const auto& [expanded, original] : shifts) {
-    if (expanded > offset) break;
+    if (expanded > offset) return std::min(base + (offset - from), original - 1);
     from = expanded;
     base = original;
   }
@@ -422,10 +424,7 @@ std::string checksum_of(std::string_view up_text, std::string_view down_text) {
 }
 
 sql::Place Section::place_in(const FileStatement& statement, std::size_t byte) const {
-  const std::size_t inside = source_offset(statement.shifts, byte);
-  const std::size_t offset =
-      statement.shifts.empty() || byte < statement.shifts.front().first ? statement.offset + byte : inside;
-  return sql::PlaceFinder(source).at(offset);
+  return sql::PlaceFinder(source).at(source_offset(statement.shifts, byte, statement.offset));
 }
 
 std::string Section::prefix(sql::Place place) const { return fmt::format("{}:{}:{}:", file, place.line, place.column); }
@@ -460,9 +459,10 @@ Result<Section> Migration::section(std::string_view which, sql::Dialect dialect,
       one.offset = segment.begin + source_offset(expanded.shifts, statement.offset);
       one.place = places.at(one.offset);
       for (const auto& [at, original] : expanded.shifts) {
-        if (at > statement.offset && at <= statement.offset + statement.text.size()) {
-          one.shifts.emplace_back(at - statement.offset, segment.begin + original);
-        }
+        if (at <= statement.offset) continue;
+        one.shifts.emplace_back(at - statement.offset, segment.begin + original);
+        // The first one behind the statement bounds a value that the statement ends within.
+        if (at > statement.offset + statement.text.size()) break;
       }
       out.statements.push_back(std::move(one));
     }

@@ -113,6 +113,23 @@ TEST_CASE("comments and blanks do not count for the sum of tokens, header keys d
   CHECK(sum("-- depends: 1\n-- gameforge: up\ncreate table t(a);\n") != plain);
 }
 
+TEST_CASE("what a variable's value brings lies where the variable is named") {
+  const auto migration = one("-- variables: more = 1; select 222222222222 frm; select 3\nselect ${more}");
+  const auto section = migration.up(Dialect::sqlite, {}).value();
+  REQUIRE(section.statements.size() == 3);
+  const std::size_t end = section.source.size();
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto& statement = section.statements[i];
+    CHECK(statement.offset < end);
+    for (std::size_t byte = i == 0 ? 7 : 0; byte < statement.text.size(); ++byte) {
+      const auto place = section.place_in(statement, byte);
+      CHECK(place.line == 2);
+      CHECK(place.column >= 8);
+      CHECK(place.column <= 14);
+    }
+  }
+}
+
 TEST_CASE("variables are filled in only where they are declared, and places still point into the file") {
   const auto migration = one("-- variables: owner, size = 10\nselect '${owner}', ${size}, '${other}' frm t;\nselect 2");
   const auto section = migration.up(Dialect::sqlite, {{"owner", "a long name"}}).value();
