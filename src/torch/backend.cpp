@@ -1,5 +1,6 @@
 // The backend's side of the seam: C in and out, libtorch's exceptions end here.
 #include "base/json.hpp"
+#include "base/utf8.hpp"
 #include "torch/host.hpp"
 #include "torch/lora.hpp"
 #include "torch/model.hpp"
