@@ -3,6 +3,7 @@
 #include "base/json_text.hpp"
 #include "base/platform.hpp"
 #include "base/utf8.hpp"
+#include "cache/host_source.hpp"
 #include "engine/state.hpp"
 
 #include <fmt/format.h>
@@ -30,7 +31,7 @@ Result<std::chrono::steady_clock::time_point> deadline_after(std::int64_t timeou
 
 /// The members that say whether a model is in memory; `slot` is null for one that was never asked for.
 void write_residence(JsonText& out, const ModelSlot* slot) {
-  out.member("loaded", slot != nullptr && slot->loaded.load());
+  out.member("loaded", slot != nullptr && slot->is_loaded());
   out.member("pinned", slot != nullptr && slot->pinned.load());
 }
 
@@ -111,6 +112,27 @@ void write_errors(JsonText& out, const error::ErrorAggregator& errors, std::int6
   out.end_array().end_object();
 }
 
+/// Loaded models of the one device so far, the CPU, whose memory the backend charges to the ledger itself.
+std::shared_ptr<cache::EnhancedModelCache> make_cache(const EngineOptions& options) {
+  cache::ModelCacheOptions wanted;
+  wanted.ledger = options.ledger;
+  wanted.clock = options.clock;
+  return cache::EnhancedModelCache::create(std::move(wanted)).value();
+}
+
+std::shared_ptr<cache::MemoryLadder> make_ladder(const EngineOptions& options, error::ErrorHandler& handler) {
+  std::vector<std::unique_ptr<cache::LadderRung>> rungs;
+  rungs.push_back(cache::make_evict_idle_rung(options.ledger));
+  auto ladder = cache::MemoryLadder::create(options.ledger, std::move(rungs)).value();
+  ladder->join(handler).value();
+  return ladder;
+}
+
+/// What is left to the rest of the machine.
+std::uint64_t headroom_of(std::uint64_t total_bytes) {
+  return std::min<std::uint64_t>(total_bytes / 20, std::uint64_t{256} << 20);
+}
+
 std::unique_ptr<error::ErrorHandler> make_handler(const Clock& clock) {
   error::HandlerOptions options;
   options.clock = &clock;
@@ -130,12 +152,40 @@ Engine::State::State(EngineOptions checked_options, std::unique_ptr<EngineLog> o
       handler(make_handler(clock)),
       errors(error::ErrorAggregator::create({}, std::max<std::int64_t>(clock.unix_us(), 0)).value()),
       folders(options.model_folders, options.allow_model_paths),
+      model_cache(make_cache(options)),
+      ladder(make_ladder(options, *handler)),
       queue(make_queue(options)),
       limiter(make_limiter(options)) {
   jobs.reserve(std::min<std::size_t>(std::size_t{options.queue_limit} + options.retained_job_count, 4096));
 }
 
 Engine::State::~State() = default;
+
+void Engine::State::tell_pressure(const cache::PressureEvent& pressure) {
+  note(pressure.level > pressure.before ? LogLevel::warning : LogLevel::info, [&] {
+    return fmt::format("memory pressure of device {} is {}: {} of {} bytes are held, {} are free, {} were given back",
+                       pressure.device, cache::name_of(pressure.level), pressure.reading.own_live,
+                       pressure.reading.limit, pressure.reading.free, pressure.reclaimed);
+  });
+  if (!pressure_events) return;
+  std::list<Event> made;
+  auto& event = made.emplace_back();
+  event.type = EventType::memory_pressure;
+  event.step = static_cast<std::uint32_t>(pressure.level);
+  event.total = static_cast<std::uint32_t>(pressure.before);
+  event.image = pressure.device;
+  event.at_us = since_open_us();
+  const std::lock_guard lock(mutex);
+  // The newest of a device counts: the host that does not poll piles up none.
+  for (auto& waiting_event : events) {
+    if (waiting_event.type != EventType::memory_pressure || waiting_event.image != pressure.device) continue;
+    event.total = waiting_event.total;
+    waiting_event = event;
+    return;
+  }
+  events.splice(events.end(), made);
+  events_changed.notify_all();
+}
 
 Result<std::shared_ptr<Job>> Engine::State::find(const JobId& id) const {
   if (closing) return closed();
@@ -201,6 +251,17 @@ Result<std::shared_ptr<Engine>> Engine::open(EngineOptions options) {
   GF_TRY(auto log, EngineLog::open(used));
   auto state = std::make_shared<State>(std::move(used), std::move(log));
   std::shared_ptr<Engine> engine(new Engine(state));
+  {
+    cache::MonitorOptions watched;
+    watched.clock = state->options.clock;
+    watched.on_pressure = [of = state.get()](const cache::PressureEvent& pressure) { of->tell_pressure(pressure); };
+    // Where the machine does not tell of its memory, the budget is all there is.
+    if (auto source = cache::HostSource::open()) {
+      GF_TRY(const auto memory, source.value()->read(0));
+      watched.devices.push_back({0, std::move(source).value(), 0, 1, headroom_of(memory.total), {}});
+    }
+    GF_TRY(state->monitor, cache::GPUMemoryMonitor::create(state->options.ledger, std::move(watched)));
+  }
 
   // Counts a thread before it runs, and back when it could not be started.
   const auto start = [&](const char* name, bool is_producer, auto body) {
@@ -305,12 +366,14 @@ Result<void> Engine::close(std::int64_t timeout_us) {
   // All threads are gone: models and backend go now, and not with the last share that a call holds.
   decltype(state.models) models;
   std::shared_ptr<pipeline::Backend> seen;
+  std::shared_ptr<cache::GPUMemoryMonitor> watching;
   std::unordered_map<JobId, std::shared_ptr<Job>, State::IdHash> jobs;
   std::list<std::shared_ptr<Job>> finished;
   {
     const std::lock_guard lock(state.mutex);
     models.swap(state.models);
     seen.swap(state.backend_seen);
+    watching.swap(state.monitor);
     jobs.swap(state.jobs);
     state.keys.clear();
     finished.swap(state.finished);
@@ -320,6 +383,8 @@ Result<void> Engine::close(std::int64_t timeout_us) {
   jobs.clear();
   finished.clear();
   models.clear();
+  (void)state.model_cache->clear();
+  watching.reset();
   seen.reset();
   const std::lock_guard lock(state.backend_mutex);
   state.backend.reset();
@@ -523,7 +588,7 @@ Result<void> Engine::release_model(std::string_view model) {
   if (state_->closing) return closed();
   const auto found = state_->models.find(name.path);
   // The flag is taken here, the model by the intake thread: before it judges a job that is submitted after this call.
-  if (found == state_->models.end() || !found->second->loaded.exchange(false)) {
+  if (found == state_->models.end() || !found->second->take_loaded()) {
     return Error{Status::not_found, fmt::format("the model {} is not loaded", shown(model)), {}};
   }
   found->second->pinned = false;

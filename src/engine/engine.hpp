@@ -7,6 +7,7 @@
 #include "base/log.hpp"
 #include "base/result.hpp"
 #include "cache/ledger.hpp"
+#include "cache/memory_monitor.hpp"
 #include "error/crash_note.hpp"
 #include "error/handler.hpp"
 #include "pipeline/image.hpp"
@@ -34,7 +35,8 @@ enum class EventType : std::uint32_t {
   image = 5,
   done = 6,
   failed = 7,
-  cancelled = 8
+  cancelled = 8,
+  memory_pressure = 9  ///< Of no job: step is the level, total the one before, image the device.
 };
 
 /// Values of gf_stage.
@@ -176,6 +178,23 @@ class Engine {
   /// No run of it begins once this has returned. Errors: not_found; invalid_handle.
   Result<void> remove_strategy(std::string_view name);
 
+  // Memory. Device 0, the CPU, is the only one so far; others are not_found.
+
+  /// One store, for all engines of the process that share the device's ledger; 0 takes the budget away.
+  Result<void> set_memory_budget(std::uint32_t device, std::uint64_t bytes);
+  /// Has idle bytes given back; the answer is how many they are. Errors: timed_out (what comes later is given all the
+  /// same); invalid_argument (timeout_us below 0); invalid_handle when the engine is closed.
+  Result<std::uint64_t> request_memory(std::uint32_t device, std::uint64_t bytes, std::int64_t timeout_us);
+  /// Whether changes of the memory pressure become events.
+  void set_pressure_events(bool wanted);
+  /// Looks now. Errors: not_found; invalid_handle; those of the source.
+  Result<cache::MemoryReading> memory_reading(std::uint32_t device) const;
+  std::string memory_json() const;
+  /// Follows the device's total from now on. Errors: not_found; queue_full when too many do.
+  Result<std::uint64_t> begin_memory_scope(std::uint32_t device, std::uint64_t growth_limit);
+  /// Errors: wrong_state when it was ended, or never begun.
+  Result<cache::Ledger::Watched> end_memory_scope(std::uint64_t scope);
+
   /// Errors: those of pipeline::check_model_reference; queue_full; shutting_down.
   Result<JobId> load_ahead(std::optional<std::string_view> model, std::uint64_t host_tag);
   Result<std::string> model_info_json(std::string_view model) const;
@@ -212,6 +231,7 @@ class Engine {
 
   Result<JobId> take_in(JobKind kind, pipeline::Request request, const Queueing& queueing);
   Result<JobSnapshot> snapshot(const JobId& id) const;
+  Result<std::shared_ptr<cache::GPUMemoryMonitor>> monitor() const;
   /// With the lock held. False: somebody has closed it before.
   bool begin_close();
 

@@ -82,7 +82,8 @@ class Run {
     std::function<void(std::shared_ptr<const pipeline::Image>, std::shared_ptr<const std::vector<float>>)> image;
     std::function<void(const StageTimes&)> times;
     std::function<Result<std::shared_ptr<pipeline::Backend>>()> open_backend;
-    error::ErrorHandler* handler = nullptr;  ///< Its engine's.
+    error::ErrorHandler* handler = nullptr;  ///< Its engine's, as the next.
+    cache::MemoryLadder* ladder = nullptr;
   };
 
   Run(const Job& job, const Clock& clock, Desk desk, std::uint32_t threads, RunRecord& record, StageTimes& times)
@@ -97,20 +98,39 @@ class Run {
         }) {}
 
   Result<void> all() {
+    cache::LadderRequest request;
+    request.model = job_.slot->name();
+    if (job_.kind == JobKind::generate) {
+      request.width_px = job_.request->width_px;
+      request.height_px = job_.request->height_px;
+    }
+    cache::MemoryLadder::Climb climb(*desk_.ladder, std::move(request), {}, nullptr);
+    climb_ = &climb;
+    auto done = parts();
+    climb_ = nullptr;
+    if (!done) return climb.explained(std::move(done).error());
+    climb.succeeded();
+    return done;
+  }
+
+ private:
+  Result<void> parts() {
+    climb_->at(cache::MemoryStage::loading);
     GF_TRY(const auto model, tried<ModelSlot::Model>("load", [this] { return load(); }));
     if (job_.kind == JobKind::load_ahead) return success();
     using Conditioning = std::shared_ptr<pipeline::BackendConditioning>;
+    climb_->at(cache::MemoryStage::encoding);
     GF_TRY(const auto conditioning, tried<Conditioning>("encode", [&] { return encode(*model); }));
     for (image_ = 0; image_ < job_.request->image_count; ++image_) {
       watcher_.making_image(false);
       if (watcher_.cancelled()) return was_cancelled();
       watcher_.making_image(true);
+      climb_->at(cache::MemoryStage::sampling);
       GF_TRYV(tried<void>("image", [&] { return make_image(*model, conditioning); }));
     }
     return success();
   }
 
- private:
   /// Runs a part of the job again where what stopped it may be over. An image that was handed out is never made anew.
   template <class T, class Body>
   Result<T> tried(std::string_view name, Body&& body) {
@@ -123,18 +143,18 @@ class Run {
   }
 
   Result<ModelSlot::Model> load() {
-    record_.model_was_loaded = job_.slot->loaded;
+    record_.model_was_loaded = job_.slot->is_loaded();
     if (!record_.model_was_loaded) desk_.progress(Stage::loading, 0, 0, 0);
     const auto begun_us = clock_.now_us();
     auto model = job_.slot->acquire([this] { return watcher_.cancelled(); },
-                                    [this]() -> Result<ModelSlot::Model> {
+                                    [this]() -> Result<std::shared_ptr<pipeline::BackendModel>> {
                                       GF_TRY(const auto backend, desk_.open_backend());
                                       return backend->load(job_.slot->path(), threads_, watcher_);
                                     });
     if (!record_.model_was_loaded) times_.load_us = clock_.now_us() - begun_us;
     desk_.times(times_);
-    GF_TRYV(model);
-    auto& backend = model.value()->backend();
+    if (!model) return model;
+    auto& backend = (*model.value()).backend();
     record_.model = model.value()->info();
     record_.backend_name = backend.name();
     record_.backend_version = backend.version();
@@ -248,7 +268,17 @@ class Run {
     image->height = wanted.height_px;
     image->seed = request.seed;
     image->rgba.resize(image->byte_count());
-    GF_TRYV(run->decode(threads_, watcher_, image->rgba));
+    climb_->at(cache::MemoryStage::decoding);
+    auto decoded = run->decode(threads_, watcher_, image->rgba);
+    if (!decoded && cache::is_shortage(decoded.error().status)) {
+      // The latents are finished: whatever memory is made now, they are not sampled anew.
+      bool first = true;
+      decoded = tried<void>("decode", [&]() -> Result<void> {
+        if (std::exchange(first, false)) return std::move(decoded).error();
+        return run->decode(threads_, watcher_, image->rgba);
+      });
+    }
+    GF_TRYV(std::move(decoded));
     image_record.decode_us = clock_.now_us() - begun_us;
     times_.decode_us += image_record.decode_us;
 
@@ -272,6 +302,7 @@ class Run {
   RunRecord& record_;
   StageTimes& times_;
   std::uint32_t image_ = 0;
+  cache::MemoryLadder::Climb* climb_ = nullptr;  // While all() runs.
   JobWatcher watcher_;
 };
 
@@ -354,6 +385,7 @@ void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t execu
       return opened;
     };
     desk.handler = handler.get();
+    desk.ladder = ladder.get();
     Run run(*job, clock, std::move(desk), options.thread_count, *record, times);
     return run.all();
   });
@@ -386,7 +418,9 @@ void Engine::State::run_executor(std::uint32_t index) {
     waiting.fetch_sub(1);
     // Whoever enqueued it hung a Job on it.
     const auto job = std::static_pointer_cast<Job>(lease->attachment);
+    monitor->job_began();
     run_job(job, index);
+    monitor->job_ended();
     (void)queue->complete(lease->key);
   }
   const std::lock_guard lock(mail_mutex);

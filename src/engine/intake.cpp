@@ -11,7 +11,7 @@ namespace gf::engine {
 
 std::shared_ptr<ModelSlot> Engine::State::slot_of(const std::string& name, const std::string& path) {
   auto& slot = models[path];
-  if (!slot) slot = std::make_shared<ModelSlot>(name, path);
+  if (!slot) slot = std::make_shared<ModelSlot>(name, path, *model_cache);
   return slot;
 }
 
@@ -123,7 +123,7 @@ void Engine::State::run_intake() {
           cancel_waiting(item.job);
           break;
         case IntakeItem::Kind::drop_model:
-          (void)item.slot->drop();
+          item.slot->drop();
           break;
       }
     }

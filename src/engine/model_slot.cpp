@@ -4,59 +4,47 @@
 
 namespace gf::engine {
 
-void ModelSlot::end(Attempt& attempt, std::optional<Error> error, Model model) {
-  const std::lock_guard lock(mutex_);
-  attempt.over = true;
-  attempt.error = std::move(error);
-  loading_.reset();
-  if (model) {
-    model_ = std::move(model);
-    loaded = true;
+/// Loads for the job that asked first; the others only wait.
+class ModelSlot::Carrier final : public cache::EntryCarrier {
+ public:
+  Carrier(std::shared_ptr<ModelSlot> slot, const Load& load) : slot_(std::move(slot)), load_(&load) {}
+
+  /// The cache keeps the carrier for longer than the job that brought it lives.
+  void forget_job() { load_ = nullptr; }
+
+  Result<cache::Loaded> load(const Cancelled&) override {  // The job's own watcher is asked by `load`.
+    if (load_ == nullptr) return Error{Status::internal, "a model was to be loaded for a job that is over", {}};
+    auto loaded = std::make_shared<Loaded>();
+    GF_TRY(loaded->model, (*load_)());
+    loaded->slot = slot_;
+    loaded->generation = slot_->loads_.fetch_add(1) + 1;
+    slot_->loaded_ = loaded->generation;
+    return cache::Loaded{std::move(loaded), 0};
   }
-  changed_.notify_all();
+
+ private:
+  const std::shared_ptr<ModelSlot> slot_;
+  const Load* load_;
+};
+
+ModelSlot::Loaded::~Loaded() {
+  model.reset();
+  if (!slot) return;
+  auto own = generation;
+  slot->loaded_.compare_exchange_strong(own, 0);
 }
 
-Result<ModelSlot::Model> ModelSlot::acquire(const std::function<bool()>& cancelled,
-                                            const std::function<Result<Model>()>& load) {
-  const auto mine = std::make_shared<Attempt>();
-  {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      if (cancelled()) return Error{Status::cancelled, "the job was cancelled", {}};
-      if (model_) return model_;
-      if (!loading_) break;
-      const auto other = loading_;
-      changed_.wait(lock, [&] { return other->over || cancelled(); });
-      if (other->over && other->error) return *other->error;
-    }
-    loading_ = mine;
-  }
-  try {
-    auto model = load();
-    if (model) {
-      end(*mine, std::nullopt, model.value());
-    } else if (model.error().status == Status::cancelled) {
-      end(*mine, std::nullopt, nullptr);
-    } else {
-      end(*mine, model.error(), nullptr);
-    }
-    return model;
-  } catch (...) {
-    // Without memory for a copy of the error, others try for themselves.
-    end(*mine, std::nullopt, nullptr);
-    throw;
-  }
-}
-
-void ModelSlot::wake() {
-  const std::lock_guard lock(mutex_);
-  changed_.notify_all();
-}
-
-ModelSlot::Model ModelSlot::drop() {
-  const std::lock_guard lock(mutex_);
-  loaded = false;
-  return std::exchange(model_, nullptr);
+Result<ModelSlot::Model> ModelSlot::acquire(const std::function<bool()>& cancelled, const Load& load) {
+  cache::EntrySpec spec;
+  spec.key = path_;
+  spec.kind = cache::EntryKind::model;
+  const auto carrier = std::make_shared<Carrier>(shared_from_this(), load);
+  spec.carrier = carrier;
+  spec.pinned = {shared_from_this(), &pinned};
+  auto handle = cache_.acquire(spec, cancelled);
+  carrier->forget_job();
+  if (!handle) return std::move(handle).error();
+  return Model(std::move(handle).value());
 }
 
 }  // namespace gf::engine

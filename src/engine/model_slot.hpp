@@ -1,61 +1,74 @@
-// A model's place in memory: loaded once though several jobs want it, given back when nobody holds it any more.
+// A model's place in an engine: what the host reads of it without a lock, and the way to the cache that loads it.
 #pragma once
 
 #include "base/result.hpp"
+#include "cache/model_cache.hpp"
 #include "pipeline/backend_library.hpp"
 
 #include <atomic>
-#include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
 
 namespace gf::engine {
 
-/// One model folder of one engine. The engine's table and the jobs that want the model share it.
+/// One model folder of one engine. The engine's table, the jobs that want the model and the cache share it.
 ///
-/// Threads: any. Its lock is taken by executors and the intake thread, never by a call of the host: what the host reads
-/// are the two flags.
-class ModelSlot {
+/// Threads: any. The cache's lock is taken by executors and the intake thread, never by a call of the host: what the
+/// host reads are atomics.
+class ModelSlot : public std::enable_shared_from_this<ModelSlot> {
  public:
-  using Model = std::shared_ptr<pipeline::BackendModel>;
+  /// A use of the loaded model. Conditionings and runs of it are gone before it is.
+  class Model {
+   public:
+    pipeline::BackendModel& operator*() const { return *handle_.as<Loaded>().model; }
+    pipeline::BackendModel* operator->() const { return handle_.as<Loaded>().model.get(); }
 
-  ModelSlot(std::string name, std::string path) : name_(std::move(name)), path_(std::move(path)) {}
+   private:
+    friend class ModelSlot;
+    explicit Model(cache::EnhancedModelCache::Handle handle) : handle_(std::move(handle)) {}
+    cache::EnhancedModelCache::Handle handle_;
+  };
+  using Load = std::function<Result<std::shared_ptr<pipeline::BackendModel>>()>;
+
+  /// The cache outlives the slot: both are the engine's.
+  ModelSlot(std::string name, std::string path, cache::EnhancedModelCache& cache)
+      : name_(std::move(name)), path_(std::move(path)), cache_(cache) {}
 
   const std::string& name() const { return name_; }
   const std::string& path() const { return path_; }
 
-  std::atomic<bool> loaded{false};
   std::atomic<bool> pinned{false};
+  bool is_loaded() const { return loaded_ != 0; }
+  /// It counts as not loaded from now on; whether it was.
+  bool take_loaded() { return loaded_.exchange(0) != 0; }
 
-  /// Gives the model, loading it with `load` if need be, or waiting for whoever loads it now. When that one fails, all
-  /// who waited get its error; when that one was cancelled, the next of them loads. `cancelled` is asked whenever
-  /// wake() is called, and ends the wait with Status::cancelled.
-  Result<Model> acquire(const std::function<bool()>& cancelled, const std::function<Result<Model>()>& load);
+  /// Gives the model, loading it with `load` if need be, or waiting for whoever loads it now; see
+  /// cache::EnhancedModelCache::acquire.
+  Result<Model> acquire(const std::function<bool()>& cancelled, const Load& load);
 
   /// Makes who waits in acquire ask again whether it is cancelled.
-  void wake();
+  void wake() { cache_.wake(); }
 
-  /// Lets the model go; jobs that hold it keep it alive. The caller destroys what it gets, which takes a while.
-  Model drop();
+  /// Lets the model go; jobs that use it keep it alive. Takes a while where nobody does.
+  void drop() { (void)cache_.evict(path_); }
 
  private:
-  /// One attempt at loading; those who wait for it share it.
-  struct Attempt {
-    bool over = false;
-    std::optional<Error> error;  // Empty also when it was cancelled: then another one tries.
+  /// What the cache keeps. With it goes the mark that the model is loaded, if it is still its own.
+  struct Loaded {
+    ~Loaded();
+    std::shared_ptr<ModelSlot> slot;
+    std::uint64_t generation = 0;
+    std::shared_ptr<pipeline::BackendModel> model;
   };
-
-  void end(Attempt& attempt, std::optional<Error> error, Model model);
+  class Carrier;
 
   const std::string name_;
   const std::string path_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  Model model_;                       // Guarded by mutex_.
-  std::shared_ptr<Attempt> loading_;  // Guarded by mutex_, its contents too.
+  cache::EnhancedModelCache& cache_;
+  std::atomic<std::uint64_t> loaded_{0};  // Which load it is that is there; 0: none.
+  std::atomic<std::uint64_t> loads_{0};
 };
 
 }  // namespace gf::engine

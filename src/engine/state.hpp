@@ -1,6 +1,9 @@
 // What an engine's threads and calls share. It outlives close() for as long as a thread needs it.
 #pragma once
 
+#include "cache/memory_ladder.hpp"
+#include "cache/memory_monitor.hpp"
+#include "cache/model_cache.hpp"
 #include "engine/engine.hpp"
 #include "engine/engine_log.hpp"
 #include "engine/job.hpp"
@@ -59,6 +62,9 @@ struct Engine::State {
   const std::unique_ptr<error::ErrorAggregator> errors;
   const pipeline::ModelFolders folders;
   JobIdMaker ids;
+  // Before the slots and jobs, whose models it holds; they go to the backend when it is destroyed.
+  const std::shared_ptr<cache::EnhancedModelCache> model_cache;
+  const std::shared_ptr<cache::MemoryLadder> ladder;
 
   /// Jobs that wait, in intake or queue: what queue_limit bounds. Raised under `mutex`, lowered by whoever takes one
   /// out.
@@ -102,6 +108,14 @@ struct Engine::State {
   std::shared_ptr<Job> first_mail;  // Guarded by mail_mutex, as the next two.
   std::shared_ptr<Job> last_mail;
   std::uint32_t executors = 0;  // That have not ended.
+
+  std::atomic<bool> pressure_events{false};
+  // Set before any thread runs. Guarded by mutex for calls of the host, with whom close() shares it; executors have it
+  // for as long as they live. The last member: its thread tells of pressure, and ends before anything else does.
+  std::shared_ptr<cache::GPUMemoryMonitor> monitor;
+
+  /// On the monitor's thread.
+  void tell_pressure(const cache::PressureEvent& pressure);
 
   // Thread functions.
   void run_intake();

@@ -1011,6 +1011,55 @@ TEST_CASE("what the ledger refuses fails the job before it is taken, and names t
   CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("large"))).state == JobState::done);
 }
 
+TEST_CASE("idle models make room for the next one, and one that is in use or pinned does not") {
+  World world;
+  for (const auto* name : {"first", "second", "third"}) world.model(name, R"({"weight_bytes": 1000})");
+  world.ledger->set_budget(0, 2000);
+  world.open();
+  const auto loaded = [&](const std::string& name) {
+    return Json::parse(world.engine->model_info_json(name).value()).at("loaded") == true;
+  };
+  CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("first"))).state == JobState::done);
+  CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("second"))).state == JobState::done);
+  REQUIRE(world.engine->pin_model("second", true).has_value());
+  CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("third"))).state == JobState::done);
+  CHECK_FALSE(loaded("first"));
+  CHECK(loaded("second"));
+  CHECK(loaded("third"));
+  REQUIRE(world.engine->pin_model("third", true).has_value());
+  CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("first"))).status == Status::over_budget);
+  CHECK(world.ledger->account(0).peak <= 2000);
+  REQUIRE(world.engine->pin_model("third", false).has_value());
+  CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("first"))).state == JobState::done);
+}
+
+TEST_CASE("a shortage in the middle of a job gives up idle models, and the job goes on") {
+  World world;
+  world.model("idle", R"({"weight_bytes": 1000})");
+  world.model("busy", R"({"weight_bytes": 500, "activation_bytes": 800})");
+  world.open();
+  CHECK(wait_over(*world.engine, world.engine->load_ahead("idle", 0).value()).state == JobState::done);
+  world.ledger->set_budget(0, 2000);
+  CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("busy"))).state == JobState::done);
+  CHECK(world.ledger->account(0).committed[0] == 500);
+  CHECK(world.ledger->account(0).peak <= 2000);
+  // And where nothing is left to give up the job fails with what would fit.
+  world.ledger->set_budget(0, 1200);
+  const auto job = submit(*world.engine, draft_of("busy"));
+  CHECK(wait_over(*world.engine, job).status == Status::out_of_device_memory);
+  CHECK(error_of(*world.engine, job).message.find("a budget of 1300 bytes would fit") != std::string::npos);
+}
+
+TEST_CASE("a budget that falls gives idle models back, though no job runs") {
+  World world;
+  world.model("tiles", R"({"weight_bytes": 1000})");
+  world.open();
+  CHECK(wait_over(*world.engine, submit(*world.engine, draft_of("tiles"))).state == JobState::done);
+  CHECK(world.ledger->account(0).total == 1000);
+  world.ledger->set_budget(0, 10);
+  CHECK(eventually([&] { return world.ledger->account(0).total == 0; }));
+}
+
 TEST_CASE("an image can be taken before the job is over, and is not there before it is ready") {
   World world;
   world.model("held", R"({"hold_stage": "decode"})");
@@ -1058,7 +1107,7 @@ TEST_CASE("an engine that has nothing to do lets its threads sleep") {
   for (int attempt = 0; attempt < 20 && !quiet; ++attempt) {
     const auto before = sleeps();
     std::this_thread::sleep_for(std::chrono::milliseconds(250));  // The one thing to see here is that nothing happens.
-    quiet = before.size() == 6 && sleeps() == before;             // Six once each has run, since a thread names itself.
+    quiet = before.size() == 7 && sleeps() == before;  // Seven once each has run, since a thread names itself.
   }
   CHECK(quiet);
 }
