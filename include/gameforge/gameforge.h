@@ -274,14 +274,17 @@ typedef struct gf_job_id {
 
 /** What an event tells. */
 typedef enum gf_event_type {
-  GF_EVENT_ACCEPTED = 1, /**< The job is in the queue, and will end in one of the terminal events. */
-  GF_EVENT_REJECTED = 2, /**< Terminal: it never began; status says why. */
-  GF_EVENT_STARTED = 3,  /**< An executor has taken it. */
-  GF_EVENT_PROGRESS = 4, /**< stage, step and total moved. Only the newest of each job is kept. */
-  GF_EVENT_IMAGE = 5,    /**< The image number `image` is ready to be taken. Only the newest of each job is kept. */
-  GF_EVENT_DONE = 6,     /**< Terminal: every image is ready. */
-  GF_EVENT_FAILED = 7,   /**< Terminal: status, and gf_job_error_json. */
-  GF_EVENT_CANCELLED = 8 /**< Terminal; images that were finished before can still be taken. */
+  GF_EVENT_ACCEPTED = 1,  /**< The job is in the queue, and will end in one of the terminal events. */
+  GF_EVENT_REJECTED = 2,  /**< Terminal: it never began; status says why. */
+  GF_EVENT_STARTED = 3,   /**< An executor has taken it. */
+  GF_EVENT_PROGRESS = 4,  /**< stage, step and total moved. Only the newest of each job is kept. */
+  GF_EVENT_IMAGE = 5,     /**< The image number `image` is ready to be taken. Only the newest of each job is kept. */
+  GF_EVENT_DONE = 6,      /**< Terminal: every image is ready. */
+  GF_EVENT_FAILED = 7,    /**< Terminal: status, and gf_job_error_json. */
+  GF_EVENT_CANCELLED = 8, /**< Terminal; images that were finished before can still be taken. */
+  GF_EVENT_MEMORY_PRESSURE = 9 /**< Of no job, and only once gf_engine_set_pressure_events asked for them: step is the
+                                    gf_memory_pressure, total the one before, image the device. Only the newest of a
+                                    device is kept. */
 } gf_event_type;
 
 /** Where a job is. */
@@ -449,6 +452,155 @@ GF_API gf_status gf_engine_poll_log(gf_engine* engine, gf_log_record* out_record
  * Blocks: never.
  */
 GF_API gf_status gf_engine_statistics_json(gf_engine* engine, char* buffer, uint64_t* size);
+
+/* ---- Memory ----------------------------------------------------------------------------------------------------- *
+ *
+ * A host hands over its budget, and takes memory back, at any time. All engines of a process share each device through
+ * one ledger, so that a budget is the device's: the last one that was set counts, whichever engine it was set by, also
+ * after that engine is closed. Device 0 is the CPU, the only one so far.
+ *
+ * What is counted are weights, activations and staging, as the backend takes them. Nothing is granted past the limit,
+ * which is the least of the budget and of what is free on the machine with what we hold, less a headroom (a twentieth
+ * of the machine's memory, at most 256 MiB). Models that nobody uses are given up for those that are wanted, by what
+ * they cost to load again.
+ *
+ *     gf_engine_set_memory_budget(engine, 0, 96u << 20);
+ *     uint64_t given = 0;
+ *     gf_engine_request_memory(engine, 0, 32u << 20, 15000, &given);
+ */
+
+/** How full a device is, with hysteresis. */
+typedef enum gf_memory_pressure {
+  GF_MEMORY_PRESSURE_NONE = 0,
+  GF_MEMORY_PRESSURE_MODERATE = 1, /**< From 80 % of what may be used on. */
+  GF_MEMORY_PRESSURE_HIGH = 2,     /**< From 90 %: idle models go. */
+  GF_MEMORY_PRESSURE_CRITICAL = 3  /**< From 97 %. */
+} gf_memory_pressure;
+
+/** A device's memory, bytes. */
+typedef struct gf_memory_report {
+  uint32_t struct_size; /**< Set by the caller: GF_MEMORY_REPORT_INIT. */
+  uint32_t device;
+  uint32_t pressure; /**< gf_memory_pressure, of the newest look while a job ran. */
+  uint32_t reserved; /**< 0. */
+  uint64_t total_bytes;
+  uint64_t free_bytes;     /**< For anybody. */
+  uint64_t live_bytes;     /**< Held and promised, by all engines of the process, */
+  uint64_t held_bytes;     /**< and of these what is held. */
+  uint64_t peak_bytes;     /**< The largest live_bytes so far. */
+  uint64_t cached_bytes;   /**< Kept free by the backend's allocator. */
+  uint64_t overhead_bytes; /**< What the process holds besides, where the device tells it. */
+  uint64_t other_bytes;    /**< In use by anybody else; with the overhead where the device does not tell it. */
+  uint64_t limit_bytes;    /**< Of live_bytes; GF_NO_LIMIT. */
+  uint64_t over_bytes;     /**< By how much the limit is passed, which only a limit that fell can bring about. */
+  double fragmentation;    /**< Of cached_bytes: 1 less the share of the largest free block. */
+  double used_share;       /**< Of what may be used: what the pressure is made of. */
+} gf_memory_report;
+
+#define GF_MEMORY_REPORT_INIT \
+  { sizeof(gf_memory_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/** What happened to a device's live bytes while a scope lasted. */
+typedef struct gf_memory_scope_report {
+  uint32_t struct_size; /**< Set by the caller: GF_MEMORY_SCOPE_REPORT_INIT. */
+  uint32_t reserved;    /**< 0. */
+  uint64_t begun_bytes;
+  uint64_t ended_bytes;
+  uint64_t peak_bytes;
+} gf_memory_scope_report;
+
+#define GF_MEMORY_SCOPE_REPORT_INIT \
+  { sizeof(gf_memory_scope_report), 0, 0, 0, 0 }
+
+/**
+ * Sets what the engines of this process may hold of a device. A budget below what is held grants nothing new, and has
+ * idle models given back at once; what a running job holds stays until it is done.
+ *
+ * bytes: 0 takes the budget away.
+ *
+ * Errors: GF_ERR_NOT_FOUND for a device that is not there; GF_ERR_INVALID_HANDLE.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never; it may be called every frame.
+ */
+GF_API gf_status gf_engine_set_memory_budget(gf_engine* engine, uint32_t device, uint64_t bytes);
+
+/**
+ * Has models that nobody uses given back, of every engine of the process, until so many bytes are free again.
+ *
+ * out_given_bytes: may be NULL; what was given back, less than `bytes` where no more was idle.
+ *
+ * Errors: GF_ERR_TIMED_OUT, and what comes later is given back all the same; GF_ERR_NOT_FOUND; GF_ERR_INVALID_ARGUMENT;
+ * GF_ERR_INVALID_HANDLE.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: at most timeout_us.
+ */
+GF_API gf_status gf_engine_request_memory(gf_engine* engine, uint32_t device, uint64_t bytes, int64_t timeout_us,
+                                          uint64_t* out_given_bytes);
+
+/**
+ * Asks for GF_EVENT_MEMORY_PRESSURE, or ends them: an engine is opened without.
+ *
+ * wanted: 0 or 1.
+ *
+ * Errors: GF_ERR_INVALID_ARGUMENT; GF_ERR_INVALID_HANDLE.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_engine_set_pressure_events(gf_engine* engine, uint32_t wanted);
+
+/**
+ * Looks at a device's memory now.
+ *
+ * out_report: struct_size set by the caller.
+ *
+ * Errors: GF_ERR_NOT_FOUND; GF_ERR_IO, GF_ERR_DEVICE_LOST where the device does not tell; GF_ERR_INVALID_ARGUMENT;
+ * GF_ERR_INVALID_HANDLE.
+ * Ownership: nothing passes.
+ * Threads: any.
+ * Blocks: for a few reads of the system's counters.
+ */
+GF_API gf_status gf_engine_memory_report(gf_engine* engine, uint32_t device, gf_memory_report* out_report);
+
+/**
+ * Gives what is known of memory as one JSON object: devices (with the parts of each model and stage), cache, monitor,
+ * recovery ladder.
+ *
+ * Errors: GF_ERR_BUFFER_TOO_SMALL; GF_ERR_INVALID_HANDLE; GF_ERR_INVALID_ARGUMENT.
+ * Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Blocks: for a few reads of the system's counters.
+ */
+GF_API gf_status gf_engine_memory_json(gf_engine* engine, char* buffer, uint64_t* size);
+
+/**
+ * Follows a device's live bytes from now on, whichever job takes them.
+ *
+ * growth_limit_bytes: what live_bytes may grow by while the scope lasts; 0: any.
+ * out_scope:          its number, above 0, for gf_memory_scope_end.
+ *
+ * Errors: GF_ERR_QUEUE_FULL when 16 are open on the device; GF_ERR_NOT_FOUND; GF_ERR_INVALID_ARGUMENT;
+ * GF_ERR_INVALID_HANDLE.
+ * Ownership: the scope is the caller's, to gf_memory_scope_end.
+ * Threads: any; it may be ended on another one.
+ * Blocks: never.
+ */
+GF_API gf_status gf_memory_scope_begin(gf_engine* engine, uint32_t device, uint64_t growth_limit_bytes,
+                                       uint64_t* out_scope);
+
+/**
+ * Ends a scope, and its limit, and says what happened while it lasted.
+ *
+ * out_report: may be NULL; struct_size set by the caller.
+ *
+ * Errors: GF_ERR_WRONG_STATE for one that was ended, or never begun; GF_ERR_INVALID_ARGUMENT; GF_ERR_INVALID_HANDLE.
+ * Ownership: the scope is gone.
+ * Threads: any.
+ * Blocks: never.
+ */
+GF_API gf_status gf_memory_scope_end(gf_engine* engine, uint64_t scope, gf_memory_scope_report* out_report);
 
 /* ---- Configuration ---------------------------------------------------------------------------------------------- *
  *

@@ -696,6 +696,24 @@ class Engine {
 
   std::string statistics_json() const { return engine_text(gf_engine_statistics_json); }
 
+  /** What the engines of this process may hold of a device; 0 takes the budget away. */
+  void set_memory_budget(std::uint32_t device, std::uint64_t bytes) {
+    detail::check(gf_engine_set_memory_budget(handle_, device, bytes));
+  }
+  /** Has idle models given back; how many bytes came of it. */
+  std::uint64_t request_memory(std::uint32_t device, std::uint64_t bytes, std::chrono::microseconds timeout) {
+    std::uint64_t given = 0;
+    detail::check(gf_engine_request_memory(handle_, device, bytes, detail::microseconds(timeout), &given));
+    return given;
+  }
+  void set_pressure_events(bool wanted) { detail::check(gf_engine_set_pressure_events(handle_, wanted ? 1 : 0)); }
+  gf_memory_report memory_report(std::uint32_t device) const {
+    gf_memory_report report = GF_MEMORY_REPORT_INIT;
+    detail::check(gf_engine_memory_report(handle_, device, &report));
+    return report;
+  }
+  std::string memory_json() const { return engine_text(gf_engine_memory_json); }
+
   JobId load_ahead(const std::string& model, std::uint64_t host_tag = 0) {
     JobId job;
     detail::check(gf_model_load_ahead(handle_, model.c_str(), host_tag, &job.id));

@@ -70,6 +70,12 @@ TEST_CASE("hpp: a request gives an image, its PNG and its recipe; copies are sha
     CHECK_FALSE(engine.wait_event(event, std::chrono::milliseconds(1)));
     engine.forget(job);
     CHECK(engine.statistics_json().front() == '{');
+    engine.set_memory_budget(0, 0);
+    engine.set_pressure_events(true);
+    engine.set_pressure_events(false);
+    CHECK(engine.request_memory(0, 0, std::chrono::seconds(30)) == 0);
+    CHECK(engine.memory_report(0).total_bytes > 0);
+    CHECK(engine.memory_json().front() == '{');
     CHECK(engine.model_list_json().find("fake") != std::string::npos);
   }
   CHECK(kept.width_px() == 32);

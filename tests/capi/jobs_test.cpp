@@ -1011,6 +1011,7 @@ TEST_CASE("every function that gives text keeps to the rule of buffers") {
       {"gf_engine_poll_log", [&](char* b, std::uint64_t* s) { return gf_engine_poll_log(engine, &record, b, s); }},
       {"gf_config_json", [=](char* b, std::uint64_t* s) { return gf_config_json(config, b, s); }},
       {"gf_model_info_json", [=](char* b, std::uint64_t* s) { return gf_model_info_json(engine, "fake", b, s); }},
+      {"gf_engine_memory_json", [=](char* b, std::uint64_t* s) { return gf_engine_memory_json(engine, b, s); }},
       {"gf_model_list_json", [=](char* b, std::uint64_t* s) { return gf_model_list_json(engine, b, s); }},
       {"gf_job_error_json", [&](char* b, std::uint64_t* s) { return gf_job_error_json(engine, &job, b, s); }},
       {"gf_job_report_json", [&](char* b, std::uint64_t* s) { return gf_job_report_json(engine, &job, b, s); }},
