@@ -34,7 +34,8 @@ static_assert(sizeof(gf_job_info) == 104);
 constexpr std::size_t first_request_bytes = 152;
 constexpr std::size_t first_info_bytes = 104;
 
-constexpr std::uint32_t known_flags = GF_REQUEST_RANDOM_SEED | GF_REQUEST_KEEP_LATENTS | GF_REQUEST_LENIENT_LORA;
+constexpr std::uint32_t known_flags =
+    GF_REQUEST_RANDOM_SEED | GF_REQUEST_KEEP_LATENTS | GF_REQUEST_LENIENT_LORA | GF_REQUEST_MEMORY_MAY_CHANGE_PIXELS;
 
 static_assert(same(JobState::submitted, GF_JOB_SUBMITTED) && same(JobState::queued, GF_JOB_QUEUED) &&
               same(JobState::running, GF_JOB_RUNNING) && same(JobState::done, GF_JOB_DONE) &&
@@ -89,6 +90,7 @@ Result<Submission> read_request(const gf_request* given) {
   draft.crop_left_px = read.crop_left_px;
   draft.crop_top_px = read.crop_top_px;
   draft.lora_lenient = (read.flags & GF_REQUEST_LENIENT_LORA) != 0;
+  draft.memory_may_change_pixels = (read.flags & GF_REQUEST_MEMORY_MAY_CHANGE_PIXELS) != 0;
   if (read.lora_count > gf::pipeline::max_loras) {
     return Error{
         Status::invalid_argument,

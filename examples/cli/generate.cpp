@@ -32,6 +32,8 @@ struct Options {
   std::optional<double> eta, strength;
   std::string init_image, mask, noise;
   bool transparent = false;
+  std::optional<std::uint64_t> memory_budget;
+  bool memory_may_change_pixels = false;
   bool json = false;
 };
 
@@ -112,6 +114,21 @@ void save_latents(const Engine& engine, const Engine::Finished& finished, const 
   const std::uint32_t shape[4] = {finished.info.images_ready,
                                   static_cast<std::uint32_t>(each / (std::uint64_t{height} * width)), height, width};
   check(gf_latents_write(path.c_str(), values.data(), shape));
+}
+
+/// Makes the picture in one step, so that what libtorch takes once is taken, gives the model back, and answers what the
+/// process then holds; its peak counts from there.
+std::uint64_t warmed_up(Engine& engine, gf_request request) {
+  request.steps = 1;
+  request.image_count = 1;
+  request.flags &= ~static_cast<std::uint32_t>(GF_REQUEST_KEEP_LATENTS);
+  request.initial_latents = nullptr;
+  request.initial_latent_count = 0;
+  request.strength = request.init_image == nullptr ? request.strength : 1;
+  engine.check(engine.run(request));
+  check(gf_engine_request_memory(engine.get(), 0, UINT64_MAX, 10'000'000, nullptr));
+  forget_peak_resident_bytes();
+  return resident_bytes();
 }
 
 void generate(const Options& options) {
@@ -200,6 +217,13 @@ void generate(const Options& options) {
     }
   }
 
+  if (options.memory_may_change_pixels) request.flags |= GF_REQUEST_MEMORY_MAY_CHANGE_PIXELS;
+  std::optional<std::uint64_t> warm_bytes;
+  if (options.memory_budget) {
+    check(gf_engine_set_memory_budget(engine.get(), 0, *options.memory_budget));
+    if (options.json) warm_bytes = warmed_up(engine, request);
+  }
+
   const double began = seconds_now();
   const auto finished = engine.run(request);
   const bool cancelled = finished.info.status == GF_ERR_CANCELLED;
@@ -238,6 +262,7 @@ void generate(const Options& options) {
     if (!options.json) std::printf("%s  latents\n", options.save_latents.c_str());
   }
   const double seconds = seconds_now() - began;
+  const auto resident_peak = peak_resident_bytes();
 
   const auto& info = finished.info;
   if (options.json) {
@@ -262,6 +287,12 @@ void generate(const Options& options) {
                  {"peak_memory_bytes", peak_resident_bytes()},
                  {"report", engine.report(finished.job)}};
     if (!options.save_latents.empty()) line["latents_file"] = options.save_latents;
+    if (options.memory_budget) {
+      line["memory"] = {{"budget_bytes", *options.memory_budget},
+                        {"ledger_peak_bytes", line["report"].at("memory").at("ledger_peak_bytes")},
+                        {"resident_before_bytes", *warm_bytes},
+                        {"resident_peak_bytes", resident_peak}};
+    }
     print_json(line);
   } else {
     std::printf("%.2f s: loading %.2f, prompt %.2f, steps %.2f, decoding %.2f\n", seconds,
@@ -345,6 +376,13 @@ void add_generate(CLI::App& app, Chosen& chosen) {
   add.add_option("--save-latents", options->save_latents,
                  "Writes the last latents, still times the VAE's scaling factor")
       ->type_name("F");
+  add.add_option("--memory-budget", options->memory_budget,
+                 "What weights and tensors may take at a time; with --json a one-step picture is made before, and the "
+                 "line tells what was taken, by our count and the system's")
+      ->transform(CLI::AsSizeValue(true))
+      ->type_name("BYTES (96MiB, 2GB)");
+  add.add_flag("--memory-may-change-pixels", options->memory_may_change_pixels,
+               "Where memory is short the picture may be decoded in tiles, which gives other pixels");
   add.add_option("--out", options->out,
                  "A PNG file, or a folder; if it is not given, a name made of prompt and seed in the current folder")
       ->type_name("PATH");

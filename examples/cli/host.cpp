@@ -231,16 +231,29 @@ void install_interrupt() {
 
 bool interrupted() { return interrupt_seen != 0; }
 
-std::uint64_t peak_resident_bytes() {
-  // Not getrusage: its figure begins with that of the process that started this one (fork and exec carry it over).
+namespace {
+
+std::uint64_t status_bytes(std::string_view field) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
-    if (!line.starts_with("VmHWM:")) continue;
+    if (!line.starts_with(field)) continue;
     std::uint64_t kib = 0;
-    std::istringstream(line.substr(6)) >> kib;
+    std::istringstream(line.substr(field.size())) >> kib;
     return kib * 1024;
   }
   return 0;
+}
+
+}  // namespace
+
+// Not getrusage: its figure begins with that of the process that started this one (fork and exec carry it over).
+std::uint64_t peak_resident_bytes() { return status_bytes("VmHWM:"); }
+std::uint64_t resident_bytes() { return status_bytes("VmRSS:"); }
+
+bool forget_peak_resident_bytes() {
+  std::ofstream clear("/proc/self/clear_refs");
+  clear << '5';  // proc_pid_clear_refs(5): the peak becomes what is resident now.
+  return clear.flush().good();
 }
 
 double seconds_now() {

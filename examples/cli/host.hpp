@@ -138,6 +138,10 @@ bool interrupted();
 
 /// The most memory that the process has held, bytes; 0 when unknown.
 std::uint64_t peak_resident_bytes();
+/// What it holds now.
+std::uint64_t resident_bytes();
+/// From now on the peak counts from what is held now; false where the system does not offer that.
+bool forget_peak_resident_bytes();
 
 /// Seconds of a monotonic clock.
 double seconds_now();

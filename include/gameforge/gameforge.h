@@ -733,8 +733,11 @@ GF_API gf_status gf_model_release(gf_engine* engine, const char* model);
 typedef enum gf_request_flag {
   GF_REQUEST_RANDOM_SEED = 1,  /**< The seed is drawn; gf_job_info tells it. */
   GF_REQUEST_KEEP_LATENTS = 2, /**< Last latents are kept, for gf_job_latents. */
-  GF_REQUEST_LENIENT_LORA = 4  /**< Keys of a LoRA that fit nothing are warned about in the job's report; else the job
+  GF_REQUEST_LENIENT_LORA = 4, /**< Keys of a LoRA that fit nothing are warned about in the job's report; else the job
                                     fails with their names. */
+  GF_REQUEST_MEMORY_MAY_CHANGE_PIXELS = 8 /**< Where memory is short the picture may be made in a way that gives other
+                                               pixels: decoded in tiles. The report's memory_rungs tell. Else such a
+                                               job fails. */
 } gf_request_flag;
 
 /** An image. From gf_job_image and the functions below, to gf_image_release. */

@@ -481,6 +481,7 @@ struct Request {
   std::uint32_t crop_top_px = 0;
   std::vector<std::pair<std::string, double>> loras; /**< Name and scale. */
   bool lenient_loras = false;
+  bool memory_may_change_pixels = false;
   std::uint32_t clip_skip = 0;
   gf_prompt_syntax prompt_syntax = GF_PROMPT_WEIGHTED;
   gf_long_prompt long_prompt = GF_LONG_PROMPT_CHUNKS;
@@ -536,6 +537,7 @@ struct Request {
     request.lora_scales = lists.lora_scales.data();
     request.lora_count = static_cast<std::uint32_t>(loras.size());
     if (lenient_loras) request.flags |= GF_REQUEST_LENIENT_LORA;
+    if (memory_may_change_pixels) request.flags |= GF_REQUEST_MEMORY_MAY_CHANGE_PIXELS;
     request.clip_skip = clip_skip;
     request.prompt_syntax = prompt_syntax;
     request.long_prompt = long_prompt;

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 namespace gf::cache {
@@ -76,6 +78,48 @@ std::uint64_t Ledger::limit_of(const Account& account) noexcept {
     least = std::min(least, account.watches[static_cast<std::size_t>(__builtin_ctz(active))].limit.load());
   }
   return least;
+}
+
+void WorkingJobs::begun() noexcept {
+  const std::lock_guard lock(mutex_);
+  ++begun_;
+}
+
+void WorkingJobs::ended() noexcept {
+  const std::lock_guard lock(mutex_);
+  --begun_;
+}
+
+bool WorkingJobs::wait_for(const std::function<bool()>& fits, const std::function<bool()>& given_up,
+                           std::int64_t timeout_us) {
+  constexpr std::chrono::milliseconds nap(2);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(timeout_us);
+  struct Waiting {
+    WorkingJobs& jobs;
+    explicit Waiting(WorkingJobs& given) : jobs(given) {
+      const std::lock_guard lock(jobs.mutex_);
+      ++jobs.waiting_;
+    }
+    ~Waiting() {
+      const std::lock_guard lock(jobs.mutex_);
+      if (!left) --jobs.waiting_;
+    }
+    /// Leaves where everybody waits; who is left waits for what this job's end gives back.
+    bool left_as_last() {
+      const std::lock_guard lock(jobs.mutex_);
+      if (jobs.waiting_ < jobs.begun_) return false;
+      --jobs.waiting_;
+      left = true;
+      return true;
+    }
+    bool left = false;
+  } waiting(*this);
+  while (true) {
+    if (fits()) return true;
+    if (given_up() || std::chrono::steady_clock::now() >= until) return false;
+    if (waiting.left_as_last()) return fits();  // What the last one to end gave back may have come in between.
+    std::this_thread::sleep_for(nap);
+  }
 }
 
 void Ledger::tell_if_over(const Account& account) noexcept {

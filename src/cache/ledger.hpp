@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -65,6 +66,22 @@ class Reclaimer {
 };
 
 class MemoryScope;
+
+/// The jobs of a process that hold memory of its devices, and those of them that wait for the others' to be given back.
+/// They never all wait: the last one that would is told to go on without. Threads: any.
+class WorkingJobs {
+ public:
+  void begun() noexcept;
+  void ended() noexcept;
+  /// Asks `fits` every few milliseconds until it is true (then so is the answer), every other job waits too, `given_up`
+  /// is true, or the time is over. The caller's job has begun.
+  bool wait_for(const std::function<bool()>& fits, const std::function<bool()>& given_up, std::int64_t timeout_us);
+
+ private:
+  std::mutex mutex_;
+  std::uint32_t begun_ = 0;  // Guarded by mutex_, as the next.
+  std::uint32_t waiting_ = 0;
+};
 
 /// Threads: any. What is counted takes no lock, so that a call of the host never waits for an executor, and the limit
 /// holds at every moment: a total only rises by an exchange that compared it with the limit. The sums by kind and owner
@@ -140,6 +157,8 @@ class Ledger {
   void wait_for_news(std::uint32_t seen, std::int64_t timeout_us) const noexcept;
   void ring() noexcept;
 
+  WorkingJobs& jobs() noexcept { return jobs_; }
+
  private:
   friend class MemoryTag;
   friend class MemoryScope;
@@ -173,6 +192,7 @@ class Ledger {
   void attribute_promise(std::uint32_t device, MemoryKind kind, std::int64_t bytes) noexcept;
 
   std::array<Account, max_devices> accounts_;  // By device.
+  WorkingJobs jobs_;
   std::atomic<std::uint32_t> news_{0};
   mutable std::atomic<std::uint32_t> waiting_{0};
   std::mutex reclaimers_mutex_;

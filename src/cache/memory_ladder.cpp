@@ -35,6 +35,31 @@ class EvictIdle final : public LadderRung {
   const std::shared_ptr<Ledger> ledger_;
 };
 
+class WaitForOthers final : public LadderRung {
+ public:
+  WaitForOthers(std::shared_ptr<Ledger> ledger, std::int64_t patience_us)
+      : ledger_(std::move(ledger)), patience_us_(patience_us) {}
+  std::string_view name() const override { return rung_wait_for_others; }
+  bool repeats() const override { return true; }
+  bool mends() const override { return false; }
+  bool climb(const LadderRequest& request, const Shortage& shortage, void*) override {
+    const auto fits = [&] {
+      const auto limit = ledger_->limit(request.device);
+      const auto held = ledger_->total(request.device);
+      const auto free = limit - std::min(limit, held);
+      if (shortage.needed <= free) return true;
+      return ledger_->reclaim(request.device, shortage.needed - free) > 0;
+    };
+    if (shortage.needed > ledger_->limit(request.device)) return false;
+    const auto given_up = [&] { return request.cancelled && request.cancelled(); };
+    return ledger_->jobs().wait_for(fits, given_up, patience_us_);
+  }
+
+ private:
+  const std::shared_ptr<Ledger> ledger_;
+  const std::int64_t patience_us_;
+};
+
 class Flush final : public LadderRung {
  public:
   explicit Flush(std::function<std::uint64_t()> flush) : flush_(std::move(flush)) {}
@@ -49,8 +74,9 @@ class Flush final : public LadderRung {
 
 std::vector<std::string> default_rung_order() {
   std::vector<std::string> out;
-  for (const auto name : {rung_flush_allocator, rung_evict_idle, rung_offload_encoders, rung_slice_attention,
-                          rung_tile_vae, rung_stream_weights, rung_halve_batch, rung_stage_on_cpu}) {
+  for (const auto name :
+       {rung_flush_allocator, rung_evict_idle, rung_offload_parts, rung_slice_attention, rung_tile_vae,
+        rung_stream_weights, rung_halve_batch, rung_stage_on_cpu, rung_wait_for_others}) {
     out.emplace_back(name);
   }
   return out;
@@ -58,6 +84,10 @@ std::vector<std::string> default_rung_order() {
 
 std::unique_ptr<LadderRung> make_evict_idle_rung(std::shared_ptr<Ledger> ledger) {
   return std::make_unique<EvictIdle>(std::move(ledger));
+}
+
+std::unique_ptr<LadderRung> make_wait_rung(std::shared_ptr<Ledger> ledger, std::int64_t patience_us) {
+  return std::make_unique<WaitForOthers>(std::move(ledger), patience_us);
 }
 
 std::unique_ptr<LadderRung> make_flush_rung(std::function<std::uint64_t()> flush) {
@@ -106,7 +136,9 @@ error::RecoveryStep MemoryLadder::recover(const Error& error) {
   }
   // Its thread is this one, so that it stays.
   if (climb == nullptr) return {};
-  return climb->next(error) ? error::RecoveryStep{Do::retry, 0} : error::RecoveryStep{Do::abort, 0};
+  const auto* const helped = climb->next(error);
+  if (helped == nullptr) return {Do::abort};
+  return {Do::retry, 0, !helped->mends(), false};
 }
 
 LadderRung* MemoryLadder::find(std::string_view name) const {
@@ -134,6 +166,7 @@ void MemoryLadder::forget() {
 
 MemoryLadder::Climb::Climb(MemoryLadder& ladder, LadderRequest request, LadderOptions options, void* plan)
     : ladder_(ladder), request_(std::move(request)), options_(std::move(options)), plan_(plan) {
+  ladder_.ledger_->jobs().begun();
   std::vector<std::string> begins_with;
   {
     const std::lock_guard lock(ladder_.mutex_);
@@ -152,6 +185,7 @@ MemoryLadder::Climb::Climb(MemoryLadder& ladder, LadderRequest request, LadderOp
 }
 
 MemoryLadder::Climb::~Climb() {
+  ladder_.ledger_->jobs().ended();
   const std::lock_guard lock(ladder_.mutex_);
   if (outer_ == nullptr) {
     ladder_.climbs_.erase(std::this_thread::get_id());
@@ -197,7 +231,7 @@ void MemoryLadder::Climb::at(MemoryStage stage) {
   refused_ = 0;
 }
 
-bool MemoryLadder::Climb::next(const Error& error) {
+const LadderRung* MemoryLadder::Climb::next(const Error& error) {
   if (const auto refused = Ledger::take_refused(); refused > 0) refused_ = refused;
   if (!std::exchange(ran_out_, true)) {
     const std::lock_guard lock(ladder_.mutex_);
@@ -218,9 +252,9 @@ bool MemoryLadder::Climb::next(const Error& error) {
     }
     const bool helped = try_rung(*rung, shortage);
     if (!helped || !rung->repeats()) ++at_;
-    if (helped) return true;
+    if (helped) return rung;
   }
-  return false;
+  return nullptr;
 }
 
 void MemoryLadder::Climb::succeeded() {

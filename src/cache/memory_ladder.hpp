@@ -25,6 +25,7 @@ struct LadderRequest {
   std::uint32_t height_px = 0;
   std::uint32_t images = 1;
   std::uint32_t device = 0;
+  std::function<bool()> cancelled = {};  ///< Ends a wait. Empty: never.
 };
 
 /// What ran out. From the error's fields where it has them, else from the ledger.
@@ -48,6 +49,8 @@ class LadderRung {
   virtual bool changes_plan() const { return false; }
   /// Whether it may help once more after it helped.
   virtual bool repeats() const { return false; }
+  /// False: it changes nothing itself, so that trying again after it counts among the operation's attempts.
+  virtual bool mends() const { return true; }
   /// Does it. False: there is nothing it could do here, and the next one is tried. `plan` is the job's own, as the
   /// climb was given it.
   virtual bool climb(const LadderRequest& request, const Shortage& shortage, void* plan) = 0;
@@ -56,16 +59,20 @@ class LadderRung {
 /// Names of the rungs in our order. Those that only the pipeline can build are registered by it.
 inline constexpr std::string_view rung_flush_allocator = "flush_allocator";
 inline constexpr std::string_view rung_evict_idle = "evict_idle";
-inline constexpr std::string_view rung_offload_encoders = "offload_encoders";
+inline constexpr std::string_view rung_offload_parts = "offload_parts";
 inline constexpr std::string_view rung_slice_attention = "slice_attention";
 inline constexpr std::string_view rung_tile_vae = "tile_vae";
 inline constexpr std::string_view rung_stream_weights = "stream_weights";
 inline constexpr std::string_view rung_halve_batch = "halve_batch";
 inline constexpr std::string_view rung_stage_on_cpu = "stage_on_cpu";
+inline constexpr std::string_view rung_wait_for_others = "wait_for_others";
 std::vector<std::string> default_rung_order();
 
 /// Gives up idle entries of the cache, only the bytes that are missing.
 std::unique_ptr<LadderRung> make_evict_idle_rung(std::shared_ptr<Ledger> ledger);
+/// Waits, at most so long, until what is needed is free or can be given up: as long as another job of the process is at
+/// work that does not wait itself. Where it is free by now there is nothing to wait for, and it is tried again.
+std::unique_ptr<LadderRung> make_wait_rung(std::shared_ptr<Ledger> ledger, std::int64_t patience_us);
 /// Calls what returns the allocator's cache to the device and answers how many bytes it were.
 std::unique_ptr<LadderRung> make_flush_rung(std::function<std::uint64_t()> flush);
 
@@ -126,7 +133,8 @@ class MemoryLadder {
 
    private:
     friend class MemoryLadder;
-    bool next(const Error& error);
+    /// The rung that helped, or nothing.
+    const LadderRung* next(const Error& error);
     bool try_rung(LadderRung& rung, const Shortage& shortage);
     Shortage shortage_of(const Error& error) const;
 

@@ -70,7 +70,9 @@ struct EnhancedModelCache::Entry {
   Tier tier = Tier::file;
   std::shared_ptr<void> payload{};  // On the device.
   std::shared_ptr<void> on_host{};
-  std::uint64_t bytes = 0;  // On the device, as of its last load.
+  std::uint64_t bytes = 0;        // On the device now, as far as is known while it is used.
+  std::uint64_t usual_bytes = 0;  // What a load takes; 0: not known.
+  std::function<std::uint64_t()> bytes_now{};
   std::uint64_t host_bytes = 0;
   std::uint64_t charged = 0;  // By the cache.
   double reload_us = 0;
@@ -331,7 +333,7 @@ Result<void> EnhancedModelCache::admit(Lock& lock, const Entry& entry, std::uint
 
 Result<Loaded> EnhancedModelCache::fetch(const Entry& entry, const EntrySpec& spec,
                                          const std::shared_ptr<void>& on_host, const Cancelled& cancelled) {
-  const auto promised = spec.charged_by_carrier ? 0 : entry.bytes;
+  const auto promised = spec.charged_by_carrier || spec.loads_on_use ? 0 : entry.usual_bytes;
   if (promised > 0) {
     GF_TRYV(ledger_.reserve(options_.device, MemoryKind::weights, promised));
   }
@@ -374,8 +376,8 @@ Result<Loaded> EnhancedModelCache::fetch(const Entry& entry, const EntrySpec& sp
 
 Result<Loaded> EnhancedModelCache::bring(Lock& lock, const std::shared_ptr<Entry>& entry, const EntrySpec& spec,
                                          const Cancelled& cancelled) {
-  if (entry->bytes == 0) entry->bytes = spec.bytes;
-  auto wanted = entry->bytes;
+  if (entry->usual_bytes == 0) entry->usual_bytes = spec.bytes;
+  const auto wanted = spec.loads_on_use ? 0 : entry->usual_bytes;
   for (int tries = 1;; ++tries) {
     GF_TRYV(admit(lock, *entry, wanted, cancelled));
     const auto on_host = entry->on_host;
@@ -407,7 +409,7 @@ Result<Loaded> EnhancedModelCache::bring(Lock& lock, const std::shared_ptr<Entry
 }
 
 EnhancedModelCache::Handle EnhancedModelCache::use(const std::shared_ptr<Entry>& entry, bool was_hit) {
-  policy_.used(entry->number, std::max<std::uint64_t>(entry->bytes, 1), entry->reload_us, capacity());
+  policy_.used(entry->number, std::max<std::uint64_t>(entry->usual_bytes, 1), entry->reload_us, capacity());
   ++entry->users;
   Handle out;
   out.cache_ = shared_from_this();
@@ -483,6 +485,8 @@ Result<EnhancedModelCache::Handle> EnhancedModelCache::acquire(const EntrySpec& 
     const auto cost = static_cast<double>(took_us);
     entry->reload_us = entry->reload_us == 0 ? cost : entry->reload_us + reload_smoothing * (cost - entry->reload_us);
     entry->bytes = loaded.value().bytes;
+    if (!spec.loads_on_use) entry->usual_bytes = entry->bytes;
+    entry->bytes_now = std::move(loaded.value().bytes_now);
     entry->payload = std::move(loaded.value().payload);
     entry->charged = spec.charged_by_carrier ? 0 : entry->bytes;
     if (!entry->detached) {
@@ -510,6 +514,14 @@ void EnhancedModelCache::wake() noexcept {
   changed_.notify_all();
 }
 
+void EnhancedModelCache::count_anew(Entry& entry) noexcept {
+  if (!entry.bytes_now || entry.tier != Tier::device) return;
+  device_bytes_ -= std::min(device_bytes_, entry.bytes);
+  entry.bytes = entry.bytes_now();
+  entry.usual_bytes = std::max(entry.usual_bytes, entry.bytes);
+  device_bytes_ += entry.bytes;
+}
+
 void EnhancedModelCache::release(Entry& entry) noexcept {
   std::shared_ptr<void> payload;
   std::uint64_t charged = 0;
@@ -522,6 +534,7 @@ void EnhancedModelCache::release(Entry& entry) noexcept {
         payload = std::exchange(entry.payload, nullptr);
         charged = std::exchange(entry.charged, 0);
       } else {
+        count_anew(entry);
         relieve = ledger_.excess(options_.device) > 0;
       }
       changed_.notify_all();

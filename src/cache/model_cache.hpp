@@ -32,6 +32,9 @@ std::string_view name_of(Tier tier);
 struct Loaded {
   std::shared_ptr<void> payload;  ///< Unloaded with its last share.
   std::uint64_t bytes = 0;        ///< That it holds of its tier. 0: what the ledger counted while it was loaded.
+  /// What it holds of the device now, where use changes that; asked when nobody uses it any more, under the cache's
+  /// lock: it takes none and does not throw. Empty: it stays as it was loaded.
+  std::function<std::uint64_t()> bytes_now = {};
 };
 
 /// Loads and moves one entry. Called on the thread that wants it, one call at a time for an entry, under no lock. A
@@ -54,6 +57,8 @@ struct EntrySpec {
   std::shared_ptr<EntryCarrier> carrier;  ///< Shared with the cache.
   /// What it will hold of the device; 0: not known before it was loaded once.
   std::uint64_t bytes = 0;
+  /// It is loaded as it is used, part by part: nothing is asked for beforehand.
+  bool loads_on_use = false;
   /// The entry that its payload keeps alive, by key: that one goes only together with this one. Empty: none.
   std::string stands_on = {};
   /// Whether the carrier, or the backend behind it, charges the ledger. Else the cache does.
@@ -195,6 +200,7 @@ class EnhancedModelCache final : public Reclaimer, public std::enable_shared_fro
                        const Cancelled& cancelled);
   Handle use(const std::shared_ptr<Entry>& entry, bool was_hit);
   void release(Entry& entry) noexcept;
+  void count_anew(Entry& entry) noexcept;
   std::uint64_t room(std::uint64_t reserved) const noexcept;
   std::uint64_t capacity() const noexcept;
 

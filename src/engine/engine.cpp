@@ -5,6 +5,7 @@
 #include "base/utf8.hpp"
 #include "cache/host_source.hpp"
 #include "engine/state.hpp"
+#include "engine/thrift.hpp"
 
 #include <fmt/format.h>
 
@@ -123,6 +124,9 @@ std::shared_ptr<cache::EnhancedModelCache> make_cache(const EngineOptions& optio
 std::shared_ptr<cache::MemoryLadder> make_ladder(const EngineOptions& options, error::ErrorHandler& handler) {
   std::vector<std::unique_ptr<cache::LadderRung>> rungs;
   rungs.push_back(cache::make_evict_idle_rung(options.ledger));
+  for (auto& rung : make_thrift_rungs()) rungs.push_back(std::move(rung));
+  constexpr std::int64_t patience_us = 30'000'000;
+  rungs.push_back(cache::make_wait_rung(options.ledger, patience_us));
   auto ladder = cache::MemoryLadder::create(options.ledger, std::move(rungs)).value();
   ladder->join(handler).value();
   return ladder;

@@ -1,5 +1,6 @@
 // Executors: each takes one job at a time from the queue and runs it on the backend, telling the desk as it goes.
 #include "engine/state.hpp"
+#include "engine/thrift.hpp"
 
 #include "base/platform.hpp"
 
@@ -27,7 +28,9 @@ class JobWatcher final : public pipeline::CallWatcher {
  public:
   using Report = std::function<void(Stage stage, std::uint32_t done, std::uint32_t total)>;
 
-  JobWatcher(const Job& job, Report report) : job_(job), report_(std::move(report)) {}
+  JobWatcher(const Job& job, const JobPlan& plan, Report report) : job_(job), plan_(plan), report_(std::move(report)) {}
+
+  std::uint32_t thrift() const noexcept override { return plan_.thrift.load(std::memory_order_relaxed); }
 
   /// While an image is being made, "after this image" is no reason to stop; before one was begun it is.
   void making_image(bool yes) {
@@ -50,6 +53,7 @@ class JobWatcher final : public pipeline::CallWatcher {
 
  private:
   const Job& job_;
+  const JobPlan& plan_;
   const Report report_;
   std::atomic<CancelWish> least_{CancelWish::after_image};
 };
@@ -93,7 +97,7 @@ class Run {
         threads_(threads),
         record_(record),
         times_(times),
-        watcher_(job, [this](Stage stage, std::uint32_t done, std::uint32_t total) {
+        watcher_(job, plan_, [this](Stage stage, std::uint32_t done, std::uint32_t total) {
           desk_.progress(stage, done, total, image_);
         }) {}
 
@@ -104,10 +108,14 @@ class Run {
       request.width_px = job_.request->width_px;
       request.height_px = job_.request->height_px;
     }
-    cache::MemoryLadder::Climb climb(*desk_.ladder, std::move(request), {}, nullptr);
+    request.cancelled = [this] { return watcher_.cancelled(); };
+    cache::LadderOptions allowed;
+    if (job_.kind == JobKind::generate) allowed.allow_pixel_changes = job_.request->memory_may_change_pixels;
+    cache::MemoryLadder::Climb climb(*desk_.ladder, std::move(request), std::move(allowed), &plan_);
     climb_ = &climb;
     auto done = parts();
     climb_ = nullptr;
+    record_.memory_rungs = climb.climbed();
     if (!done) return climb.explained(std::move(done).error());
     climb.succeeded();
     return done;
@@ -150,7 +158,8 @@ class Run {
                                     [this]() -> Result<std::shared_ptr<pipeline::BackendModel>> {
                                       GF_TRY(const auto backend, desk_.open_backend());
                                       return backend->load(job_.slot->path(), threads_, watcher_);
-                                    });
+                                    },
+                                    (watcher_.thrift() & GF_BACKEND_THRIFT_PARTS) != 0);
     if (!record_.model_was_loaded) times_.load_us = clock_.now_us() - begun_us;
     desk_.times(times_);
     if (!model) return model;
@@ -242,12 +251,24 @@ class Run {
     record_.images.resize(image_);  // Without what a try before this one left.
     auto& image_record = record_.images.emplace_back();
     auto begun_us = clock_.now_us();
-    GF_TRY(const auto run, model.start(conditioning, request));
+    GF_TRY(const auto run, model.start(conditioning, request, threads_, watcher_));
     desk_.progress(Stage::sampling, 0, wanted.steps, image_);
     auto total = wanted.steps;
     for (std::uint32_t remaining = std::numeric_limits<std::uint32_t>::max(); remaining != 0;) {
       if (watcher_.cancelled()) return was_cancelled();
-      GF_TRY(const auto left, run->step(threads_, watcher_));
+      auto stepped = run->step(threads_, watcher_);
+      if (!stepped && cache::is_shortage(stepped.error().status)) {
+        // The steps before it stay, unless the backend had come too far with this one to do it again.
+        bool first = true;
+        stepped = tried<std::uint32_t>("step", [&]() -> Result<std::uint32_t> {
+          if (std::exchange(first, false)) return std::move(stepped).error();
+          return run->step(threads_, watcher_);
+        });
+        if (!stepped && stepped.error().status == Status::wrong_state) {
+          return Error{Status::out_of_device_memory, "a step ended without memory, and is not to be done again", {}};
+        }
+      }
+      GF_TRY(const auto left, std::move(stepped));
       if (left >= remaining) {
         return Error{
             Status::internal, fmt::format("the backend has {} steps left after one of {}", left, remaining), {}};
@@ -303,6 +324,7 @@ class Run {
   StageTimes& times_;
   std::uint32_t image_ = 0;
   cache::MemoryLadder::Climb* climb_ = nullptr;  // While all() runs.
+  JobPlan plan_;
   JobWatcher watcher_;
 };
 
@@ -351,6 +373,7 @@ void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t execu
     crash_note->set_memory(account.total, account.limit);
   };
   if (crash_note != nullptr) crash_note->job_begun(job->id);
+  const auto watch = ledger.begin_watch(0);
   auto outcome = outcome_of(*job, [&]() -> Result<void> {
     if (job->cancel != CancelWish::none) return was_cancelled();  // It waited long enough to be no longer wanted.
     record = std::make_shared<RunRecord>();
@@ -389,8 +412,10 @@ void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t execu
     Run run(*job, clock, std::move(desk), options.thread_count, *record, times);
     return run.all();
   });
+  const auto watched = watch ? ledger.end_watch(0, *watch) : std::nullopt;
   if (record) {
-    record->ledger_peak_bytes = ledger.account(0).peak;
+    // Where every watch is taken it is the peak since the process began, which is no less.
+    record->ledger_peak_bytes = watched ? watched->peak : ledger.account(0).peak;
     record->peak_resident_bytes = peak_resident_bytes();
   }
   note_memory();

@@ -58,8 +58,9 @@ struct RunRecord {
   std::vector<ImageRecord> images;
   std::uint32_t threads = 0;
   std::uint32_t executor = 0;
-  bool model_was_loaded = false;  ///< Before the job came.
-  std::uint64_t ledger_peak_bytes = 0;
+  bool model_was_loaded = false;          ///< Before the job came.
+  std::uint64_t ledger_peak_bytes = 0;    ///< Of the device while the job ran, whoever held them.
+  std::vector<std::string> memory_rungs;  ///< What was done against shortages, in order.
   std::uint64_t peak_resident_bytes = 0;
   std::vector<std::string> warnings;
   std::optional<gf_backend_conditioning_info> prompts;

@@ -19,7 +19,8 @@ class ModelSlot::Carrier final : public cache::EntryCarrier {
     loaded->slot = slot_;
     loaded->generation = slot_->loads_.fetch_add(1) + 1;
     slot_->loaded_ = loaded->generation;
-    return cache::Loaded{std::move(loaded), 0};
+    const auto* const model = loaded->model.get();
+    return cache::Loaded{std::move(loaded), 0, [model] { return model->weight_bytes(); }};
   }
 
  private:
@@ -34,10 +35,11 @@ ModelSlot::Loaded::~Loaded() {
   slot->loaded_.compare_exchange_strong(own, 0);
 }
 
-Result<ModelSlot::Model> ModelSlot::acquire(const std::function<bool()>& cancelled, const Load& load) {
+Result<ModelSlot::Model> ModelSlot::acquire(const std::function<bool()>& cancelled, const Load& load, bool in_parts) {
   cache::EntrySpec spec;
   spec.key = path_;
   spec.kind = cache::EntryKind::model;
+  spec.loads_on_use = in_parts;
   const auto carrier = std::make_shared<Carrier>(shared_from_this(), load);
   spec.carrier = carrier;
   spec.pinned = {shared_from_this(), &pinned};

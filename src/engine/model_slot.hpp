@@ -46,7 +46,8 @@ class ModelSlot : public std::enable_shared_from_this<ModelSlot> {
 
   /// Gives the model, loading it with `load` if need be, or waiting for whoever loads it now; see
   /// cache::EnhancedModelCache::acquire.
-  Result<Model> acquire(const std::function<bool()>& cancelled, const Load& load);
+  /// in_parts: `load` takes no weights yet, which are read as they are used.
+  Result<Model> acquire(const std::function<bool()>& cancelled, const Load& load, bool in_parts);
 
   /// Makes who waits in acquire ask again whether it is cancelled.
   void wake() { cache_.wake(); }

@@ -178,9 +178,12 @@ std::string report_json(const JobSnapshot& job) {
   write_images(out, job);
   if (record != nullptr) {
     out.member("threads", record->threads).member("executor", record->executor);
-    // Both peaks are the process's since its start: engines and jobs share its memory.
+    // The ledger's peak is the device's while the job ran, the other the process's since its start: engines and jobs
+    // share its memory.
     out.key("memory").begin_object().member("ledger_peak_bytes", record->ledger_peak_bytes);
-    out.member("peak_resident_bytes", record->peak_resident_bytes).end_object();
+    out.member("peak_resident_bytes", record->peak_resident_bytes).key("rungs").begin_array();
+    for (const auto& rung : record->memory_rungs) out.text(rung);
+    out.end_array().end_object();
   } else {
     out.key("threads").null().key("memory").null();
   }

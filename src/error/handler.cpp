@@ -209,7 +209,9 @@ ErrorHandler::Next ErrorHandler::Course::failed(const Error& error) {
   }
   if (step.what == RecoveryStep::Do::fallback) return Next::fall_back;
   if (step.what != RecoveryStep::Do::retry) return give_up(false);
-  if (failures_ >= operation_.limits.attempts) return give_up(false);
+  constexpr std::uint32_t most_uncounted = 100;  // Whatever a strategy says.
+  if (!step.counts && uncounted_ < most_uncounted) ++uncounted_;
+  if (failures_ - uncounted_ >= operation_.limits.attempts) return give_up(false);
   const auto asked_us =
       std::clamp<std::int64_t>(error.retry_after_us, 0, std::max<std::int64_t>(operation_.limits.asked_cap_us, 0));
   // Where a strategy has mended the cause there is nothing to back off from.
@@ -217,7 +219,7 @@ ErrorHandler::Next ErrorHandler::Course::failed(const Error& error) {
   const auto own_us = mended ? 0 : handler_.backoff_us(operation_.limits, failures_);
   const auto wait_us = std::max({own_us, asked_us, step.wait_us});
   if (wait_us >= operation_.deadline_us - now_us) return give_up(false);
-  if (!handler_.take_from_budget()) {
+  if (step.costs && !handler_.take_from_budget()) {
     handler_.out_of_budget_.fetch_add(1, relaxed);
     return give_up(false);
   }

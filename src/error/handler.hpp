@@ -29,6 +29,11 @@ struct RecoveryStep {
   };
   Do what = Do::pass;
   std::int64_t wait_us = 0;
+  /// Whether a retry counts among the operation's attempts. Not where the strategy mended something, and can do so only
+  /// a few times.
+  bool counts = true;
+  /// Whether a retry costs of the handler's budget, which is there to spare others. Not where nobody else is asked.
+  bool costs = true;
 };
 
 /// One failure of an operation, as strategies see it.
@@ -186,6 +191,7 @@ class ErrorHandler {
     ErrorHandler& handler_;
     const Operation& operation_;
     std::uint32_t failures_ = 0;
+    std::uint32_t uncounted_ = 0;  // Of them, those after which something was mended.
     bool ended_ = false;
     bool taken_on_ = false;
     std::shared_ptr<Entry> last_;

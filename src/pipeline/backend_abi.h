@@ -23,7 +23,7 @@ extern "C" {
 
 /* Raised when a table changes in a way that an older partner would misread. Compared before any other symbol is used.
  */
-#define GF_BACKEND_ABI_VERSION 3u
+#define GF_BACKEND_ABI_VERSION 4u
 
 /* Name of the exported entry, for dlsym; and of an exported uint32_t with the backend's GF_BACKEND_ABI_VERSION. */
 #define GF_BACKEND_ENTRY_SYMBOL "gf_backend_entry"
@@ -83,7 +83,15 @@ typedef struct gf_backend_host {
                        gf_backend_error* error);
   int32_t (*file_check)(void* context, gf_backend_file* file, gf_backend_error* error);
   void (*file_close)(void* context, gf_backend_file* file);
+  /* Non-zero: what the backend computes with was in the process before it, so others may have bytes from its
+   * allocator, which then stays as it is: activations are not charged. */
+  uint32_t computes_with_others;
+  uint32_t reserved; /* 0. */
 } gf_backend_host;
+
+/* What a call does to hold fewer bytes at a time. */
+#define GF_BACKEND_THRIFT_PARTS 1u /* Parts of the model are read when their stage begins, and given back with it. */
+#define GF_BACKEND_THRIFT_TILES 2u /* Pictures are decoded in tiles that overlap, which changes pixels. */
 
 /* What goes with one call into the backend. */
 typedef struct gf_backend_call {
@@ -94,6 +102,8 @@ typedef struct gf_backend_call {
   uint32_t (*cancelled)(void* context);
   /* `done` of `total` units of the stage (bytes while loading, else layers, steps or tiles). May be NULL. */
   void (*progress)(void* context, uint32_t stage, uint64_t done, uint64_t total);
+  uint32_t thrift;   /* GF_BACKEND_THRIFT_ bits. */
+  uint32_t reserved; /* 0. */
 } gf_backend_call;
 
 typedef struct gf_backend gf_backend;                           /* The backend itself. */
@@ -117,7 +127,7 @@ typedef struct gf_backend_model_info {
   uint32_t text_encoders; /* 1 or 2. */
   uint32_t max_tokens;    /* Of a prompt, begin and end included. */
   uint64_t parameters;
-  uint64_t weight_bytes; /* Held while the model is loaded, as the ledger counts them. */
+  uint64_t weight_bytes; /* Held now, as the ledger counts them. */
   uint64_t file_bytes;
   char family[32];     /* "sdxl". */
   char prediction[32]; /* "epsilon", "v_prediction". */
@@ -226,7 +236,7 @@ struct gf_backend {
   /* Reads the folder and takes the weights into memory. */
   int32_t (*load)(gf_backend* self, const gf_backend_load_request* request, const gf_backend_call* call,
                   gf_backend_model** model, gf_backend_error* error);
-  /* Writes at most info->struct_size bytes. */
+  /* Writes at most info->struct_size bytes. Takes no lock. */
   void (*model_info)(const gf_backend_model* model, gf_backend_model_info* info);
   /* The model's conditionings and runs must be gone. */
   void (*unload)(gf_backend_model* model);
@@ -242,7 +252,8 @@ struct gf_backend {
 
   /* Starts one image. The conditioning must outlive the run. */
   int32_t (*start)(gf_backend_model* model, const gf_backend_conditioning* conditioning,
-                   const gf_backend_run_request* request, gf_backend_run** run, gf_backend_error* error);
+                   const gf_backend_run_request* request, const gf_backend_call* call, gf_backend_run** run,
+                   gf_backend_error* error);
   /* Does the next step; *remaining receives how many are left. 104 (wrong state) when none was. */
   int32_t (*step)(gf_backend_run* run, const gf_backend_call* call, uint32_t* remaining, gf_backend_error* error);
   /* Decodes to RGBA8, sRGB, top row first, stride 4 * width; `pixels` holds width * height * 4 bytes. */
@@ -254,7 +265,8 @@ struct gf_backend {
 
   /* Writes at most statistics->struct_size bytes. */
   void (*statistics)(gf_backend* self, gf_backend_statistics* statistics);
-  /* What is linked, as one JSON object: UTF-8, ends with NUL, lives as long as the backend. */
+  /* What is linked, as one JSON object: UTF-8, ends with NUL, lives as long as the backend. "ledger" in it is true
+   * where every tensor is charged, and false where only weights are. */
   const char* (*build_json)(gf_backend* self);
   /* Every model is unloaded. */
   void (*destroy)(gf_backend* self);

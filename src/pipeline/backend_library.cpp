@@ -108,6 +108,7 @@ class SeamCall {
     raw_.progress = [](void* context, std::uint32_t stage, std::uint64_t done, std::uint64_t total) {
       static_cast<SeamCall*>(context)->watcher_.progress(stage, done, total);
     };
+    raw_.thrift = watcher.thrift();
   }
   const gf_backend_call* raw() const { return &raw_; }
 
@@ -124,6 +125,17 @@ std::string text_of(const char* text) {
   if (text == nullptr) return {};
   std::string out(text);
   return first_invalid_utf8(out) ? shown(out) : out;
+}
+
+/// Whether an object of that name is linked into the process.
+bool is_in_process(const char* name) {
+  void* const object = dlopen(name, RTLD_NOW | RTLD_NOLOAD);
+  if (object == nullptr) {
+    (void)dlerror();  // NOLINT(concurrency-mt-unsafe): or it would be taken for the next call's.
+    return false;
+  }
+  dlclose(object);
+  return true;
 }
 
 /// dlerror's words, with the path that they begin with taken off.
@@ -165,6 +177,7 @@ Result<std::shared_ptr<const BackendLibrary>> BackendLibrary::open(const std::st
   if (!S_ISREG(status.st_mode)) {
     return Error{Status::backend_missing, fmt::format("{} is not a regular file", path), {}};
   }
+  const bool came_second = is_in_process("libtorch_cpu.so");
   void* const object = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (object == nullptr) {
     const auto words = linker_words(path);
@@ -198,6 +211,7 @@ Result<std::shared_ptr<const BackendLibrary>> BackendLibrary::open(const std::st
   std::shared_ptr<BackendLibrary> library(new BackendLibrary);
   library->path_ = path;
   library->entry_ = entry;
+  library->came_second_ = came_second;
   opened->by_path.emplace(path, library);
   return std::shared_ptr<const BackendLibrary>(library);
 }
@@ -284,6 +298,7 @@ Result<std::shared_ptr<Backend>> Backend::create(std::shared_ptr<const BackendLi
   std::shared_ptr<Backend> backend(new Backend);
   backend->library_ = std::move(library);
   backend->host_ = std::make_unique<HostTable>(host);
+  backend->host_->raw.computes_with_others = backend->library_->came_second() ? 1 : 0;
   const auto& path = backend->library_->path();
   gf_backend* raw = nullptr;
   auto entered = fenced(
@@ -352,6 +367,13 @@ Result<std::shared_ptr<BackendModel>> Backend::load(const std::string& folder, s
   return model;
 }
 
+std::uint64_t BackendModel::weight_bytes() const noexcept {
+  gf_backend_model_info now{};
+  now.struct_size = sizeof now;
+  fenced_quietly([&] { backend_->backend_->model_info(model_, &now); });
+  return now.weight_bytes;
+}
+
 cache::MemoryTag BackendModel::counts_as(cache::MemoryStage stage) const {
   return {*backend_->host_->host.ledger, cpu, owner_, stage};
 }
@@ -376,13 +398,16 @@ Result<std::shared_ptr<BackendConditioning>> BackendModel::encode(const gf_backe
 }
 
 Result<std::unique_ptr<BackendRun>> BackendModel::start(std::shared_ptr<BackendConditioning> conditioning,
-                                                        const gf_backend_run_request& request) {
+                                                        const gf_backend_run_request& request, std::uint32_t threads,
+                                                        CallWatcher& watcher) {
+  const SeamCall call(threads, watcher);
   std::unique_ptr<BackendRun> run(new BackendRun);
   run->model_ = shared_from_this();
   run->conditioning_ = std::move(conditioning);
   const auto tag = counts_as(cache::MemoryStage::sampling);
   GF_TRYV(fenced("start", [&](gf_backend_error* error) {
-    return backend_->backend_->start(model_, run->conditioning_->conditioning_, &request, &run->run_, error);
+    return backend_->backend_->start(model_, run->conditioning_->conditioning_, &request, call.raw(), &run->run_,
+                                     error);
   }));
   if (run->run_ == nullptr) return missing_output("start");
   return run;

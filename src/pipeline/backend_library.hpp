@@ -30,12 +30,15 @@ class BackendLibrary {
 
   const std::string& path() const { return path_; }
   gf_backend_entry_function entry() const { return entry_; }
+  /// Whether a libtorch was in the process before this was opened, the host's own as a rule.
+  bool came_second() const { return came_second_; }
 
  private:
   BackendLibrary() = default;
 
   std::string path_;
   gf_backend_entry_function entry_ = nullptr;
+  bool came_second_ = false;
 };
 
 /// Whom one call into the backend asks and tells. Functions may be called on any thread of the backend.
@@ -44,6 +47,8 @@ class CallWatcher {
   virtual ~CallWatcher() = default;
   virtual bool cancelled() const noexcept = 0;
   virtual void progress(std::uint32_t stage, std::uint64_t done, std::uint64_t total) noexcept = 0;
+  /// GF_BACKEND_THRIFT_ bits, as they are when a call begins.
+  virtual std::uint32_t thrift() const noexcept { return 0; }
 };
 
 class BackendModel;
@@ -98,13 +103,17 @@ class BackendModel : public std::enable_shared_from_this<BackendModel> {
   BackendModel(const BackendModel&) = delete;
   BackendModel& operator=(const BackendModel&) = delete;
 
+  /// As of its load.
   const gf_backend_model_info& info() const { return info_; }
+  /// That it holds now. Takes no lock.
+  std::uint64_t weight_bytes() const noexcept;
   Backend& backend() const { return *backend_; }
 
   Result<std::shared_ptr<BackendConditioning>> encode(const gf_backend_encode_request& request, std::uint32_t threads,
                                                       CallWatcher& watcher);
   Result<std::unique_ptr<BackendRun>> start(std::shared_ptr<BackendConditioning> conditioning,
-                                            const gf_backend_run_request& request);
+                                            const gf_backend_run_request& request, std::uint32_t threads,
+                                            CallWatcher& watcher);
 
  private:
   friend class Backend;

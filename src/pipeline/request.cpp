@@ -235,6 +235,7 @@ Result<Request> make_request(const RequestDraft& draft, bool allow_model_paths, 
     GF_TRYV(add_lora(fmt::format("lora_names[{}]", index), name.value_or(""), scale, allow_model_paths, request.loras));
   }
   request.lora_lenient = draft.lora_lenient;
+  request.memory_may_change_pixels = draft.memory_may_change_pixels;
   if (draft.clip_skip > 64) {
     return invalid(fmt::format("clip_skip is {}; it must be 0 to 64", draft.clip_skip));
   }

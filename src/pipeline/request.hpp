@@ -57,6 +57,7 @@ struct RequestDraft {
   std::uint32_t crop_top_px = 0;
   std::vector<std::pair<std::optional<std::string_view>, double>> loras;
   bool lora_lenient = false;
+  bool memory_may_change_pixels = false;
   std::uint32_t clip_skip = 0;
   double eta = 0;
   double strength = 0;
@@ -96,6 +97,7 @@ struct Request {
   std::vector<LoraUse> loras;   ///< Those of the prompt's tags too.
   std::string prompt_as_given;  ///< With its LoRA tags, where it had some; else empty.
   bool lora_lenient = false;
+  bool memory_may_change_pixels = false;  ///< Whether a shortage may be met by what changes pixels.
   std::uint32_t clip_skip = 0;
   double eta = 0;
   double strength = 0;  ///< Of an init image; above 0 where there is one.

@@ -1,6 +1,7 @@
 // The backend's side of the seam: C in and out, libtorch's exceptions end here.
 #include "base/json.hpp"
 #include "base/utf8.hpp"
+#include "torch/allocator.hpp"
 #include "torch/host.hpp"
 #include "torch/lora.hpp"
 #include "torch/model.hpp"
@@ -61,10 +62,12 @@ class WarningsToLog final : public c10::WarningHandler {
   const Host& host_;
 };
 
-/// What every call that computes runs under: this thread's number of threads, no autograd, warnings to the log.
+/// What every call that computes runs under: this thread's number of threads, no autograd, tensors charged to the
+/// ledger, warnings to the log.
 class Computing {
  public:
-  Computing(const Host& host, std::uint32_t threads) : warnings_(host), guard_(&warnings_) {
+  Computing(const Host& host, std::uint32_t threads)
+      : charging_(host, cpu_device, GF_BACKEND_MEMORY_ACTIVATIONS), warnings_(host), guard_(&warnings_) {
     // OpenMP keeps the number per calling thread, and libtorch sets it only in the thread that asks.
     thread_local std::uint32_t set_to = 0;
     if (set_to != threads) {
@@ -75,6 +78,7 @@ class Computing {
 
  private:
   c10::InferenceMode inference_;
+  gf::torch::Charging charging_;
   WarningsToLog warnings_;
   c10::WarningUtils::WarningHandlerGuard guard_;
 };
@@ -117,6 +121,7 @@ TorchBackend& of(gf_backend* self);
 struct gf_backend_model {
   TorchBackend* backend = nullptr;
   std::shared_ptr<const gf::torch::Model> model;
+  std::uint64_t counted_bytes = 0;  // What it came to in the backend's statistics.
 
   /// A model with LoRA files at work, and what a lenient plan had to say of them.
   struct Set {
@@ -249,7 +254,8 @@ std::int32_t load(gf_backend* self, const gf_backend_load_request* request, cons
     handle->backend = &backend;
     GF_TRY(handle->model, gf::torch::Model::load(backend.host, request->path, request->device, call));
     ++backend.models;
-    backend.weight_bytes += handle->model->weight_bytes();
+    handle->counted_bytes = handle->model->weight_bytes();
+    backend.weight_bytes += handle->counted_bytes;
     *out = handle.release();
     return gf::success();
   });
@@ -257,8 +263,8 @@ std::int32_t load(gf_backend* self, const gf_backend_load_request* request, cons
 
 void model_info(const gf_backend_model* handle, gf_backend_model_info* out) {
   const auto& model = *handle->model;
-  const auto& unet = model.unet().config();
-  const auto factor = static_cast<std::uint32_t>(model.vae().config().factor());
+  const auto& unet = model.unet_config();
+  const auto factor = static_cast<std::uint32_t>(model.vae_config().factor());
   gf_backend_model_info info{};
   info.struct_size = out->struct_size;
   info.latent_channels = static_cast<std::uint32_t>(unet.in_channels);
@@ -294,7 +300,7 @@ void unload(gf_backend_model* handle) {
   if (handle == nullptr) return;
   auto& backend = *handle->backend;
   --backend.models;
-  backend.weight_bytes -= handle->model->weight_bytes();
+  backend.weight_bytes -= handle->counted_bytes;
   delete handle;
 }
 
@@ -317,9 +323,9 @@ std::int32_t encode(gf_backend_model* handle, const gf_backend_encode_request* r
     prompts.longer = static_cast<gf::torch::LongPrompt>(request->long_prompt);
     prompts.guidance = request->guidance != 0;
     prompts.clip_skip = request->clip_skip;
-    if (request->from_image != 0) {
-      GF_TRY(const auto taken, handle->model->need_encoder(call));
-      backend.weight_bytes += taken;
+    // So that a shortage is found here, and not when the run begins; a thrifty call reads it only then.
+    if (request->from_image != 0 && !call.is_thrifty(GF_BACKEND_THRIFT_PARTS)) {
+      GF_TRYV(handle->model->use_encoder(call));
     }
     auto conditioning = std::make_unique<gf_backend_conditioning>();
     GF_TRY(auto set, handle->with_loras({request->loras, request->lora_count}, request->lora_lenient == 0, call));
@@ -361,13 +367,16 @@ void conditioning_info(const gf_backend_conditioning* conditioning, gf_backend_c
 void conditioning_free(gf_backend_conditioning* conditioning) { delete conditioning; }
 
 std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* conditioning,
-                   const gf_backend_run_request* request, gf_backend_run** out, gf_backend_error* error) {
+                   const gf_backend_run_request* request, const gf_backend_call* raw_call, gf_backend_run** out,
+                   gf_backend_error* error) {
   *out = nullptr;
   return edge(error, [&]() -> Result<void> {
     auto& backend = *handle->backend;
     const auto& model = *conditioning->model;
-    // The time embeddings of all steps are computed here; the number of threads stays what the thread's last call set.
-    const c10::InferenceMode inference;
+    // The time embeddings of all steps are computed here.
+    const Call call(raw_call);
+    GF_TRYV(call.check());
+    const Computing computing(backend.host, call.threads());
     gf::torch::RunOptions options;
     options.width = request->width_px;
     options.height = request->height_px;
@@ -422,8 +431,8 @@ std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* cond
                      .target_height = or_size(request->target_height_px, request->height_px),
                      .target_width = or_size(request->target_width_px, request->width_px)};
     if (request->initial_latents != nullptr) {
-      const auto factor = model.vae().config().factor();
-      const std::vector<std::int64_t> shape = {1, model.unet().config().in_channels, options.height / factor,
+      const auto factor = model.vae_config().factor();
+      const std::vector<std::int64_t> shape = {1, model.unet_config().in_channels, options.height / factor,
                                                options.width / factor};
       const auto values = static_cast<std::uint64_t>(shape[1] * shape[2] * shape[3]);
       if (request->initial_latent_count != values) {
@@ -441,7 +450,7 @@ std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* cond
     }
     auto run = std::make_unique<gf_backend_run>();
     run->backend = &backend;
-    GF_TRY(run->run, gf::torch::Run::start(model, conditioning->conditioning, std::move(options)));
+    GF_TRY(run->run, gf::torch::Run::start(model, conditioning->conditioning, std::move(options), call));
     *out = run.release();
     return gf::success();
   });
@@ -456,7 +465,7 @@ std::int32_t step(gf_backend_run* handle, const gf_backend_call* raw_call, std::
     const Computing computing(backend.host, call.threads());
     {
       const TorchBackend::Timed timed{backend.host, backend.step_us};
-      GF_TRYV(handle->run->step());
+      GF_TRYV(handle->run->step(call));
     }
     ++backend.steps;
     *remaining = static_cast<std::uint32_t>(handle->run->steps() - handle->run->done());
@@ -476,10 +485,11 @@ std::int32_t decode(gf_backend_run* handle, const gf_backend_call* raw_call, std
     const auto needed = static_cast<std::uint64_t>(handle->run->width() * handle->run->height() * 4);
     if (bytes != needed)
       return Error{Status::internal, fmt::format("the buffer has {} bytes, the picture {}", bytes, needed), {}};
-    call.progress(GF_BACKEND_STAGE_DECODING, 0, 1);
-    GF_TRY(const auto image, handle->run->decode());
+    const bool tiled = call.is_thrifty(GF_BACKEND_THRIFT_TILES);  // Then progress is told in tiles.
+    if (!tiled) call.progress(GF_BACKEND_STAGE_DECODING, 0, 1);
+    GF_TRY(const auto image, handle->run->decode(call));
     gf::torch::write_rgba(image, {pixels, bytes});
-    call.progress(GF_BACKEND_STAGE_DECODING, 1, 1);
+    if (!tiled) call.progress(GF_BACKEND_STAGE_DECODING, 1, 1);
     return gf::success();
   });
 }
@@ -487,6 +497,7 @@ std::int32_t decode(gf_backend_run* handle, const gf_backend_call* raw_call, std
 std::int32_t latents(const gf_backend_run* handle, float* values, std::uint64_t count, gf_backend_error* error) {
   return edge(error, [&]() -> Result<void> {
     const c10::InferenceMode inference;
+    const gf::torch::Charging charging(handle->backend->host, cpu_device, GF_BACKEND_MEMORY_ACTIVATIONS);
     const auto tensor = handle->run->latents().contiguous();
     if (count != static_cast<std::uint64_t>(tensor.numel())) {
       return Error{
@@ -534,13 +545,12 @@ GF_BACKEND_EXPORT std::int32_t gf_backend_entry(const gf_backend_host* host, gf_
                                host == nullptr ? 0 : host->abi_version, GF_BACKEND_ABI_VERSION),
                    {}};
     }
+    if (host->computes_with_others == 0) gf::torch::install_ledger_allocator();
     auto backend = std::make_unique<TorchBackend>(host);
     backend->version = fmt::format("libtorch {}", TORCH_VERSION);
-    gf::Json build = {{"libtorch", TORCH_VERSION},
-                      {"cpu_capability", at::get_cpu_capability()},
-                      {"openmp", at::get_openmp_version()},
-                      {"mkldnn", at::get_mkldnn_version()},
-                      {"mkl", at::get_mkl_version()}};
+    gf::Json build = {{"libtorch", TORCH_VERSION},          {"cpu_capability", at::get_cpu_capability()},
+                      {"openmp", at::get_openmp_version()}, {"mkldnn", at::get_mkldnn_version()},
+                      {"mkl", at::get_mkl_version()},       {"ledger", gf::torch::ledger_allocator_is_installed()}};
     backend->build = gf::to_text(build);
     auto& table = backend->table;
     table.struct_size = sizeof table;

@@ -89,6 +89,44 @@ void Host::release(std::uint32_t device, gf_backend_memory_kind kind, std::uint6
   table_->release(table_->context, device, kind, bytes, committed ? 1 : 0);
 }
 
+Result<bool> LedgerAccount::take(std::uint32_t device, gf_backend_memory_kind kind, std::uint64_t bytes,
+                                 Charge* promised) {
+  const std::lock_guard lock(mutex_);
+  if (table_ == nullptr) return false;
+  auto& held = held_[device];
+  if (promised == nullptr || !promised->spend(bytes)) {
+    SeamError error;
+    if (table_->reserve(table_->context, device, kind, bytes, &error.raw) != 0) return error.take();
+    table_->commit(table_->context, device, kind, bytes);
+  }
+  held[static_cast<std::size_t>(kind)] += bytes;
+  return true;
+}
+
+void LedgerAccount::release(std::uint32_t device, gf_backend_memory_kind kind, std::uint64_t bytes) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (table_ == nullptr) return;
+  held_.find(device)->second[static_cast<std::size_t>(kind)] -= bytes;
+  table_->release(table_->context, device, kind, bytes, 1);
+}
+
+void LedgerAccount::close() noexcept {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [device, held] : held_) {
+    for (std::size_t kind = 0; kind < kinds; ++kind) {
+      if (held[kind] != 0) table_->release(table_->context, device, static_cast<std::uint32_t>(kind), held[kind], 1);
+    }
+  }
+  table_ = nullptr;
+}
+
+bool Charge::spend(std::uint64_t bytes) {
+  if (host_ == nullptr || committed_ || bytes > bytes_) return false;
+  bytes_ -= bytes;
+  host_->commit(device_, kind_, bytes);
+  return true;
+}
+
 Result<Charge> Charge::reserve(const Host& host, std::uint32_t device, gf_backend_memory_kind kind,
                                std::uint64_t bytes) {
   GF_TRYV(host.reserve(device, kind, bytes));

@@ -6,8 +6,12 @@
 #include "base/result.hpp"
 #include "pipeline/backend_abi.h"
 
+#include <array>
+#include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -20,10 +24,50 @@ struct SeamError {
   Error take() const;
 };
 
+class Charge;
+
+/// What the tensors of one host hold of its ledger. They share it, since libtorch keeps some for longer than the host
+/// lives. Threads: any.
+class LedgerAccount {
+ public:
+  explicit LedgerAccount(const gf_backend_host* table) : table_(table) {}
+  LedgerAccount(const LedgerAccount&) = delete;
+  LedgerAccount& operator=(const LedgerAccount&) = delete;
+
+  /// Whether the bytes were charged: not after close(). Errors: those of the ledger.
+  Result<bool> take(std::uint32_t device, gf_backend_memory_kind kind, std::uint64_t bytes, Charge* promised);
+  void release(std::uint32_t device, gf_backend_memory_kind kind, std::uint64_t bytes) noexcept;
+  /// The host goes: what is still held is given back to its ledger, and not told it again.
+  void close() noexcept;
+
+  LedgerAccount* share() noexcept {
+    ++shares_;
+    return this;
+  }
+  void drop() noexcept {
+    if (--shares_ == 0) delete this;
+  }
+
+ private:
+  ~LedgerAccount() = default;
+  static constexpr std::size_t kinds = 3;
+
+  std::mutex mutex_;
+  const gf_backend_host* table_;  // Guarded by mutex_, as the next; nullptr once it is closed.
+  std::map<std::uint32_t, std::array<std::uint64_t, kinds>> held_;  // By device.
+  std::atomic<std::uint64_t> shares_{1};
+};
+
 /// Threads: any.
 class Host {
  public:
-  explicit Host(const gf_backend_host* table) : table_(table) {}
+  explicit Host(const gf_backend_host* table) : table_(table), account_(new LedgerAccount(table)) {}
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+  ~Host() {
+    account_->close();
+    account_->drop();
+  }
 
   /// Errors: those of ReadFile::open.
   Result<std::unique_ptr<ByteSource>> open(const std::string& path) const;
@@ -40,8 +84,11 @@ class Host {
   void commit(std::uint32_t device, gf_backend_memory_kind kind, std::uint64_t bytes) const;
   void release(std::uint32_t device, gf_backend_memory_kind kind, std::uint64_t bytes, bool committed) const;
 
+  LedgerAccount& account() const { return *account_; }
+
  private:
   const gf_backend_host* table_;
+  LedgerAccount* account_;
 };
 
 /// Bytes that the ledger holds for us; given back with this object.
@@ -52,7 +99,12 @@ class Charge {
   static Result<Charge> reserve(const Host& host, std::uint32_t device, gf_backend_memory_kind kind,
                                 std::uint64_t bytes);
   void commit();
+  /// What is still promised, or held by commit().
   std::uint64_t bytes() const { return bytes_; }
+  /// Takes bytes out of the promise, for somebody who has them and gives them back; false where there are fewer left.
+  bool spend(std::uint64_t bytes);
+  /// Gives up what is left of the promise.
+  void end() { *this = Charge(); }
 
   Charge(Charge&& other) noexcept;
   Charge& operator=(Charge&& other) noexcept;
@@ -79,6 +131,8 @@ class Call {
     if (raw_->progress != nullptr) raw_->progress(raw_->context, stage, done, total);
   }
   std::uint32_t threads() const { return raw_->threads == 0 ? 1 : raw_->threads; }
+  /// GF_BACKEND_THRIFT_ bits.
+  bool is_thrifty(std::uint32_t bit) const { return (raw_->thrift & bit) != 0; }
 
  private:
   const gf_backend_call* raw_;
@@ -89,10 +143,11 @@ struct LoadProgress {
   const Call& call;
   std::uint64_t total = 0;
   std::uint64_t done = 0;
+  bool told = true;  ///< Whether it is shown, and not only asked for cancellation.
 
   Result<void> advance(std::uint64_t bytes) {
     done += bytes;
-    call.progress(GF_BACKEND_STAGE_LOADING, done, total);
+    if (told) call.progress(GF_BACKEND_STAGE_LOADING, done, total);
     return call.check();
   }
 };

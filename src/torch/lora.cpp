@@ -195,12 +195,18 @@ Result<LoraPatch> LoraPatch::plan(std::vector<LoraUse> uses, const std::vector<L
     }
     for (auto& [at, module] : modules) found[at].push_back(std::move(module));
   }
-  std::set<const Packable*> layers;
+  // By their shapes, since the networks may have no weights yet.
+  std::map<const Packable*, std::uint64_t> layers;
+  for (const auto& network : networks) {
+    for (const auto& target : network.targets) {
+      const auto row = static_cast<std::uint64_t>(product_after(target.shape, 1)) * sizeof(float);
+      for (const auto& part : target.parts) layers[part.layer] += static_cast<std::uint64_t>(part.rows) * row;
+    }
+  }
+  patch.bytes_.resize(networks.size());
   for (auto& [at, modules] : found) {
     const auto& target = networks[at.first].targets[at.second];
-    for (const auto& part : target.parts) {
-      if (layers.insert(part.layer).second) patch.bytes_ += part.layer->bytes();
-    }
+    for (const auto& part : target.parts) patch.bytes_[at.first] += std::exchange(layers[part.layer], 0);
     for (const auto& module : modules) {
       GF_TRYV(patch.check(module, target.shape));
     }

@@ -62,9 +62,9 @@ class LoraPatch {
   static Result<LoraPatch> plan(std::vector<LoraUse> uses, const std::vector<LoraNetwork>& networks, bool strict);
 
   const std::vector<std::string>& warnings() const { return warnings_; }
-  /// Bytes of the layers whose weights will be changed, and so be held twice: of whole layers, where a file changes the
-  /// queries alone of a layer that gives keys and values too.
-  std::uint64_t bytes() const { return bytes_; }
+  /// Bytes of one network's layers whose weights will be changed, and so be held twice: of whole layers, where a file
+  /// changes the queries alone of a layer that gives keys and values too.
+  std::uint64_t bytes(std::size_t network) const { return bytes_[network]; }
   /// Whether it changes one of the network's weights.
   bool touches(std::size_t network) const;
 
@@ -98,7 +98,7 @@ class LoraPatch {
   std::vector<LoraUse> uses_;
   std::vector<Change> changes_;
   std::vector<std::string> warnings_;
-  std::uint64_t bytes_ = 0;
+  std::vector<std::uint64_t> bytes_;  // By network.
 };
 
 }  // namespace gf::torch

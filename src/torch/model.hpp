@@ -5,12 +5,14 @@
 #include "torch/config.hpp"
 #include "torch/host.hpp"
 #include "torch/lora.hpp"
+#include "torch/part.hpp"
 #include "torch/prompt_chunks.hpp"
 #include "torch/text_encoder.hpp"
 #include "torch/tokenizer.hpp"
 #include "torch/unet.hpp"
 #include "torch/vae.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -24,7 +26,8 @@ namespace gf::torch {
 /// One text encoder with its tokenizer.
 struct TextPart {
   std::shared_ptr<const Tokenizer> tokenizer;
-  std::shared_ptr<TextEncoder> encoder;
+  TextConfig config;
+  std::shared_ptr<Part<TextEncoder>> encoder;
 };
 
 /// Prompts of one request.
@@ -47,21 +50,33 @@ struct PromptLength {
   std::size_t cut = 0;  ///< Tokens that were left out.
 };
 
-/// What the denoiser is told of the prompts.
-struct Conditioning {
+/// What the denoiser is told of the prompts. Copies share what was computed of it.
+class Conditioning {
+ public:
   at::Tensor positive;  ///< [1, tokens, width]
   at::Tensor negative;  ///< Likewise, of as many chunks as it has itself; undefined without guidance.
   at::Tensor pooled;    ///< {negative, positive}: [batch, width]; undefined where the model takes none.
-  UnetContext context;
   bool guidance = false;
   PromptLength length;
   PromptLength negative_length;
+
+  /// The prompts' keys and values, computed by the first who asks. Threads: any.
+  std::shared_ptr<const UnetContext> context(const Unet& unet) const;
+
+ private:
+  struct Computed {
+    std::mutex mutex;
+    std::shared_ptr<const UnetContext> context;  // Guarded by mutex.
+  };
+  std::shared_ptr<Computed> computed_ = std::make_shared<Computed>();
 };
 
+/// Its parts may be let go and read again; what they compute stays the same. Threads: any.
 class Model {
  public:
   /// Reads `folder`, a diffusers folder. Everything is compared (configs, names, shapes, types, what the configs say of
-  /// each other) before memory is taken for weights. Errors: those of the readers; over_budget; cancelled.
+  /// each other) before memory is taken for weights. A call that is thrifty of parts reads none of them yet. Errors:
+  /// those of the readers; over_budget; cancelled.
   static Result<std::unique_ptr<Model>> load(const Host& host, const std::string& folder, std::uint32_t device,
                                              const Call& call, VaeParts vae_parts = VaeParts::decoder);
 
@@ -71,53 +86,56 @@ class Model {
   Result<std::unique_ptr<Model>> with_loras(std::vector<LoraUse> uses, bool strict, const Call& call,
                                             std::vector<std::string>& warnings) const;
 
-  /// Loads the half of the VAE that takes pictures to latents, if it is not there yet; gives the bytes that this call
-  /// took for it. Errors: as load.
-  Result<std::uint64_t> need_encoder(const Call& call) const;
-  /// image: [1, 3, h, w], -1 to 1. Errors: wrong_state before need_encoder.
-  Result<Vae::Distribution> encode_image(const at::Tensor& image) const;
-
   /// Errors: cancelled; not_finite when an embedding is; invalid_argument for more clip_skip than there are layers;
-  /// those of chunks_of.
+  /// those of chunks_of and of Part::use.
   Result<Conditioning> encode(const Prompts& prompts, const Call& call) const;
+
+  /// A part for use in a call; in one that is thrifty of parts the others are let go first. Errors: those of Part::use.
+  Result<std::shared_ptr<TextEncoder>> use_text(std::size_t at, const Call& call) const;
+  Result<std::shared_ptr<Unet>> use_unet(const Call& call) const;
+  Result<std::shared_ptr<Vae>> use_decoder(const Call& call) const;
+  /// The half of the VAE that takes pictures to latents; read when it is first asked for.
+  Result<std::shared_ptr<Vae>> use_encoder(const Call& call) const;
 
   const ModelIndex& index() const { return index_; }
   const SchedulerConfig& scheduler() const { return scheduler_; }
   const std::vector<TextPart>& text() const { return text_; }
-  const Unet& unet() const { return *unet_; }
-  Unet& unet() { return *unet_; }
-  const Vae& vae() const { return *vae_; }
+  const UnetConfig& unet_config() const { return unet_config_; }
+  const VaeConfig& vae_config() const { return vae_config_; }
 
-  std::uint64_t weight_bytes() const;
+  /// Of the parts that are here; of a model with LoRA files only what is its own.
+  std::uint64_t weight_bytes() const { return *weight_bytes_; }
   std::uint64_t file_bytes() const { return file_bytes_; }
   std::uint64_t parameters() const { return parameters_; }
   std::size_t max_tokens() const { return max_tokens_; }
   const char* family() const;
 
  private:
-  Model(const Host& host, std::string folder, std::uint32_t device)
-      : host_(host), folder_(std::move(folder)), device_(device) {}
+  Model(const Host& host, std::uint32_t device) : host_(host), device_(device) {}
   /// Both sides of one encoder: hidden states that the denoiser takes, and pooled. [batch, ...]
   struct Side {
     at::Tensor hidden;
     at::Tensor pooled;
   };
   /// chunks: at least one.
-  Side encode_part(std::size_t part, const std::vector<PromptChunk>& chunks, std::int64_t clip_skip) const;
+  Side encode_part(const TextEncoder& encoder, const std::vector<PromptChunk>& chunks, std::int64_t clip_skip) const;
+  /// A part whose weights lie in a folder, compared with it but not read. `build` makes the network without weights.
+  template <class Network, class Build, class Pack>
+  Result<std::shared_ptr<Part<Network>>> file_part(const std::string& folder, const char* stem, Build build, Pack pack,
+                                                   std::uint64_t* memory_bytes);
+  void let_go_of_all_but(const AnyPart& one, const Call& call) const;
 
   const Host& host_;
-  std::string folder_;
   std::uint32_t device_;
   ModelIndex index_;
   SchedulerConfig scheduler_;
+  UnetConfig unet_config_;
+  VaeConfig vae_config_;
   std::vector<TextPart> text_;
-  std::shared_ptr<Unet> unet_;
-  std::shared_ptr<Vae> vae_;
-  const Model* base_ = nullptr;  // Of a model with LoRA files: the one without.
-  Charge weights_;
-  mutable std::mutex encoder_mutex_;  // Guards the two below until encoder_ is there.
-  mutable std::unique_ptr<Vae> encoder_;
-  mutable Charge encoder_weights_;
+  std::shared_ptr<Part<Unet>> unet_;
+  std::shared_ptr<Part<Vae>> decoder_;
+  std::shared_ptr<Part<Vae>> encoder_;  // The decoder's where both halves were asked for.
+  const std::shared_ptr<std::atomic<std::uint64_t>> weight_bytes_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   std::uint64_t file_bytes_ = 0;
   std::uint64_t parameters_ = 0;
   std::size_t max_tokens_ = 77;

@@ -45,8 +45,9 @@ class BrownianNoise {
 
 }  // namespace
 
-Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& conditioning, RunOptions options) {
-  const auto factor = model.vae().config().factor();
+Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& conditioning, RunOptions options,
+                                        const Call& call) {
+  const auto factor = model.vae_config().factor();
   for (const auto& [name, side] : {std::pair("width_px", options.width), std::pair("height_px", options.height)}) {
     if (side < factor || side > 16384 || side % factor != 0) {
       return Error{
@@ -60,7 +61,7 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
   GF_TRY(run->sampler_, make_sampler(opts.sampler, {opts.scheduler, opts.steps, opts.eta}));
   const auto& sampler = *run->sampler_;
 
-  const std::vector<std::int64_t> shape = {1, model.unet().config().in_channels, opts.height / factor,
+  const std::vector<std::int64_t> shape = {1, model.unet_config().in_channels, opts.height / factor,
                                            opts.width / factor};
   // diffusers draws the encoded picture's sample before the noise.
   if (opts.image.defined() && !opts.vae_noise.defined()) run->options_.vae_noise = run->generator_.draw(shape);
@@ -75,12 +76,12 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
   }
   run->latents_ = latents * sampler.init_noise_sigma();
   if (opts.image.defined()) {
-    GF_TRYV(run->begin_from_image(latents));
+    GF_TRYV(run->begin_from_image(latents, call));
   }
 
   const std::int64_t batch = conditioning.guidance ? 2 : 1;
   at::Tensor sizes;
-  if (model.unet().config().text_time) {
+  if (model.unet_config().text_time) {
     sizes = at::empty({batch, 6}, at::TensorOptions().dtype(at::kFloat));
     const auto positive = size_values(opts.sizes);
     const auto negative = size_values(opts.negative_sizes.value_or(opts.sizes));
@@ -89,7 +90,9 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
     std::copy(positive.begin(), positive.end(), row);
   }
   const auto timesteps = at::tensor(sampler.timesteps(), at::TensorOptions().dtype(at::kFloat));
-  run->times_ = model.unet().times(timesteps, conditioning.pooled, sizes, batch);
+  GF_TRY(run->unet_, model.use_unet(call));
+  run->context_ = conditioning.context(*run->unet_);
+  run->times_ = run->unet_->times(timesteps, conditioning.pooled, sizes, batch);
 
   run->noise_ = opts.step_noise;
   if (!run->noise_) {
@@ -103,7 +106,7 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
   return run;
 }
 
-Result<void> Run::begin_from_image(const at::Tensor& noise) {
+Result<void> Run::begin_from_image(const at::Tensor& noise, const Call& call) {
   const auto& opts = options_;
   const std::vector<std::int64_t> picture = {1, 3, opts.height, opts.width};
   if (opts.image.sizes() != at::IntArrayRef(picture)) {
@@ -126,9 +129,10 @@ Result<void> Run::begin_from_image(const at::Tensor& noise) {
   }
   done_ = sampler_->first_call(static_cast<std::size_t>(opts.steps - steps_done));
 
-  GF_TRY(const auto encoded, model_.encode_image(opts.image));
+  GF_TRY(const auto encoder, model_.use_encoder(call));
+  const auto encoded = encoder->encode(opts.image);
   const auto deviation = (encoded.log_variance * 0.5).exp();
-  const auto clean = (encoded.mean + deviation * opts.vae_noise) * model_.vae().config().scaling_factor;
+  const auto clean = (encoded.mean + deviation * opts.vae_noise) * model_.vae_config().scaling_factor;
   // Painting all of it anew at full strength begins with nothing but noise, as text to image does.
   const bool from_noise = opts.mask.defined() && opts.strength == 1;
   if (!from_noise) latents_ = sampler_->add_noise(clean, noise, done_);
@@ -147,14 +151,19 @@ Result<void> Run::begin_from_image(const at::Tensor& noise) {
   return success();
 }
 
-Result<void> Run::step() {
+Result<void> Run::step(const Call& call) {
   if (done_ >= steps()) return Error{Status::wrong_state, "the last step is done", {}};
+  if (is_torn_) return Error{Status::wrong_state, "the step before this one ended in the middle", {}};
+  if (!unet_ || call.is_thrifty(GF_BACKEND_THRIFT_PARTS)) {
+    GF_TRY(unet_, model_.use_unet(call));
+  }
   auto input = sampler_->scale_input(latents_, done_);
   if (conditioning_.guidance) input = input.expand({2, -1, -1, -1});
-  auto output = model_.unet().forward(input, times_, static_cast<std::int64_t>(done_), conditioning_.context);
+  auto output = unet_->forward(input, times_, static_cast<std::int64_t>(done_), *context_);
   if (conditioning_.guidance) {
     output = guide(output.narrow(0, 0, 1), output.narrow(0, 1, 1), options_.cfg_scale, options_.guidance_rescale);
   }
+  is_torn_ = true;  // The sampler and the noise have moved on, whatever comes of the rest.
   latents_ = sampler_->step(latents_, output, done_, noise_);
   ++done_;
   if (mask_.defined()) {
@@ -167,11 +176,19 @@ Result<void> Run::step() {
   if (!std::isfinite(latents_.sum().item<float>()) && !latents_.isfinite().all().item<bool>()) {
     return Error{Status::not_finite, fmt::format("the latents are not finite after step {} of {}", done_, steps()), {}};
   }
+  is_torn_ = false;
   return success();
 }
 
-Result<at::Tensor> Run::decode() const {
-  const auto decoded = model_.vae().decode(latents_);
+Result<at::Tensor> Run::decode(const Call& call) {
+  unet_.reset();
+  GF_TRY(const auto decoder, model_.use_decoder(call));
+  at::Tensor decoded;
+  if (call.is_thrifty(GF_BACKEND_THRIFT_TILES)) {
+    GF_TRY(decoded, decoder->decode_in_tiles(latents_, call));
+  } else {
+    decoded = decoder->decode(latents_);
+  }
   if (!std::isfinite(decoded.sum().item<float>()) && !decoded.isfinite().all().item<bool>()) {
     return Error{Status::not_finite, "the decoder gave values that are not finite; its weights may be damaged", {}};
   }

@@ -54,21 +54,23 @@ struct RunOptions {
 class Run {
  public:
   /// Errors: invalid_argument names the option; unsupported; those of noise_levels.
-  static Result<std::unique_ptr<Run>> start(const Model& model, const Conditioning& conditioning, RunOptions options);
+  static Result<std::unique_ptr<Run>> start(const Model& model, const Conditioning& conditioning, RunOptions options,
+                                            const Call& call);
 
   /// Calls of the network; some samplers make two a step.
   std::size_t steps() const { return sampler_->calls(); }
   /// The call that comes next. A run over a picture begins after the first.
   std::size_t done() const { return done_; }
 
-  /// Errors: wrong_state after the last step; not_finite.
-  Result<void> step();
+  /// Errors: wrong_state after the last step; not_finite; those of Part::use. A step that failed may be tried again:
+  /// it is done anew, or answers wrong_state where it had come too far for that.
+  Result<void> step(const Call& call);
 
   /// The latents as they stand, still times the VAE's scaling factor. [1, channels, h, w]
   const at::Tensor& latents() const { return latents_; }
 
-  /// Floats 0 to 1, [1, 3, height, width]. Errors: not_finite.
-  Result<at::Tensor> decode() const;
+  /// Floats 0 to 1, [1, 3, height, width]. Errors: not_finite; cancelled; those of Part::use.
+  Result<at::Tensor> decode(const Call& call);
 
   const Model& model() const { return model_; }
   std::int64_t width() const { return options_.width; }
@@ -76,7 +78,7 @@ class Run {
 
  private:
   /// Takes initial_latents as the noise that is mixed in. Errors: invalid_argument.
-  Result<void> begin_from_image(const at::Tensor& noise);
+  Result<void> begin_from_image(const at::Tensor& noise, const Call& call);
 
   Run(const Model& model, const Conditioning& conditioning, RunOptions options)
       : model_(model),
@@ -90,12 +92,15 @@ class Run {
   std::unique_ptr<Sampler> sampler_;
   Noise generator_;
   NoiseSource noise_;
+  std::shared_ptr<Unet> unet_;  // While it is sampled.
+  std::shared_ptr<const UnetContext> context_;
   UnetTimes times_;
   at::Tensor latents_;
   at::Tensor image_latents_;  // With a mask: what stays, without noise, and the noise that it is given.
   at::Tensor image_noise_;
   at::Tensor mask_;  // Of the latents' size.
   std::size_t done_ = 0;
+  bool is_torn_ = false;  // The last step ended between two states.
 };
 
 /// Classifier-free guidance (Ho and Salimans 2022), with the rescaling of Lin et al. 2023 (section 3.4) when `rescale`

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 namespace gf::torch {
 namespace {
 
@@ -133,6 +135,62 @@ at::Tensor Vae::decode(const at::Tensor& latents) const {
     }
   }
   return decoder_.out.forward(decoder_.norm_out.forward_silu(x));
+}
+
+Result<at::Tensor> Vae::decode_in_tiles(const at::Tensor& latents, const Call& call) const {
+  const auto height = latents.size(2);
+  const auto width = latents.size(3);
+  const auto factor = config_.factor();
+  // Where tiles begin along a side: evenly spread, so that no tile is smaller than another.
+  const auto starts = [](std::int64_t side) {
+    std::vector<std::int64_t> out = {0};
+    if (side <= tile_latents) return out;
+    const auto count = (side - overlap_latents + tile_latents - overlap_latents - 1) / (tile_latents - overlap_latents);
+    for (std::int64_t i = 1; i < count; ++i) out.push_back((side - tile_latents) * i / (count - 1));
+    return out;
+  };
+  const auto rows = starts(height);
+  const auto columns = starts(width);
+  const auto total = static_cast<std::uint64_t>(rows.size() * columns.size());
+  if (total == 1) {
+    auto whole = decode(latents);
+    call.progress(GF_BACKEND_STAGE_DECODING, 1, 1);
+    return whole;
+  }
+  // How much each pixel of a tile counts: less towards an edge that lies inside the picture. Sums are divided out, so
+  // that the ramps of two tiles need not add up to one.
+  const auto ramp = [&](std::int64_t start, std::int64_t side) {
+    const auto size = std::min(side, tile_latents);
+    const auto span = overlap_latents * factor;
+    auto weights = at::ones({size * factor});
+    auto* const at = weights.data_ptr<float>();
+    for (std::int64_t i = 0; i < span; ++i) {
+      const auto share = (static_cast<float>(i) + 0.5F) / static_cast<float>(span);
+      if (start > 0) at[i] = share;
+      if (start + size < side) at[size * factor - 1 - i] = share;
+    }
+    return weights;
+  };
+  at::Tensor sums;
+  auto weights = at::zeros({height * factor, width * factor});
+  std::uint64_t done = 0;
+  for (const auto row : rows) {
+    for (const auto column : columns) {
+      GF_TRYV(call.check());
+      const auto tall = std::min(height, tile_latents);
+      const auto wide = std::min(width, tile_latents);
+      const auto tile = decode(latents.narrow(2, row, tall).narrow(3, column, wide));
+      if (!sums.defined()) sums = at::zeros({1, tile.size(1), height * factor, width * factor});
+      const auto counts = at::outer(ramp(row, height), ramp(column, width));
+      const auto place = [&](const at::Tensor& all, std::int64_t first) {
+        return all.narrow(first, row * factor, tall * factor).narrow(first + 1, column * factor, wide * factor);
+      };
+      place(sums, 2).addcmul_(tile, counts);
+      place(weights, 0).add_(counts);
+      call.progress(GF_BACKEND_STAGE_DECODING, ++done, total);
+    }
+  }
+  return sums.div_(weights);
 }
 
 Vae::Distribution Vae::encode(const at::Tensor& image) const {

@@ -31,6 +31,12 @@ class Vae {
   /// latents: [batch, latent_channels, h, w], times the scaling factor. Result: [batch, 3, h * factor, w * factor],
   /// about -1 to 1.
   at::Tensor decode(const at::Tensor& latents) const;
+  /// The same in overlapping tiles that are blended, so that what is held at a time does not grow with the picture.
+  /// Each tile is normalised by itself, and attends to itself alone: the pixels differ from decode()'s, a picture of at
+  /// most one tile excepted. Progress is told in tiles. Errors: cancelled.
+  Result<at::Tensor> decode_in_tiles(const at::Tensor& latents, const Call& call) const;
+  static constexpr std::int64_t tile_latents = 32;     ///< A side.
+  static constexpr std::int64_t overlap_latents = 12;  ///< Of neighbours.
 
   /// Mean and log variance (clamped to -30..20) of the latents, before the scaling factor. image: [batch, 3, h, w], -1
   /// to 1.

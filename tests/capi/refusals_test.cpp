@@ -541,10 +541,10 @@ const std::vector<Refusal> refusals = {
     {"gf_engine_submit", "request is NULL", [](World& w) { return gf_engine_submit(w.engine, nullptr, &w.job); }},
     {"gf_engine_submit", "out_job is NULL", [](World& w) { return gf_engine_submit(w.engine, &w.request, nullptr); }},
     {"gf_engine_submit", "model", [](World& w) { return gf_engine_submit(w.engine, &w.request, &w.job); }},
-    {"gf_engine_submit", "request->flags is 0x8",
+    {"gf_engine_submit", "request->flags is 0x10",
      [](World& w) {
        w.request.model = "m";
-       w.request.flags = 8;
+       w.request.flags = 16;
        return gf_engine_submit(w.engine, &w.request, &w.job);
      },
      GF_ERR_UNSUPPORTED},

@@ -302,7 +302,8 @@ void conditioning_info(const gf_backend_conditioning* conditioning, gf_backend_c
 void conditioning_free(gf_backend_conditioning* conditioning) { delete conditioning; }
 
 std::int32_t start(gf_backend_model* model, const gf_backend_conditioning* conditioning,
-                   const gf_backend_run_request* request, gf_backend_run** out, gf_backend_error* error) {
+                   const gf_backend_run_request* request, const gf_backend_call*, gf_backend_run** out,
+                   gf_backend_error* error) {
   *out = nullptr;
   if (const auto status = begin(*model, "start", 0, nullptr, error)) return status;
   if (model->is_stage("forget_stage", "start")) return 0;

@@ -138,8 +138,8 @@ const gf::torch::Host& host() {
 }
 
 const gf::torch::Call& call() {
-  static const gf_backend_call raw = {sizeof(gf_backend_call), 2, nullptr, [](void*) -> std::uint32_t { return 0; },
-                                      nullptr};
+  static const gf_backend_call raw = {
+      sizeof(gf_backend_call), 2, nullptr, [](void*) -> std::uint32_t { return 0; }, nullptr, 0, 0};
   static const gf::torch::Call wrapped(&raw);
   return wrapped;
 }

@@ -105,7 +105,9 @@ Outcome text_encoder(const Case& golden, const Model& model) {
   Outcome outcome;
   const std::size_t part = golden.params().at("component") == "text_encoder_2" ? 1 : 0;
   if (part >= model.text().size()) return Outcome::fail("the model has no such encoder");
-  const auto& encoder = *model.text()[part].encoder;
+  const auto used = model.use_text(part, call());
+  if (!used) return Outcome::fail(used.error().message);
+  const auto& encoder = *used.value();
   const auto states = encoder.forward(golden.input("input_ids"));
   const auto& penultimate = states.hidden[states.hidden.size() - 2];
   golden.compare(outcome, "embeddings", states.hidden.front());
@@ -120,7 +122,9 @@ Outcome text_encoder(const Case& golden, const Model& model) {
 
 Outcome unet_forward(const Case& golden, Model& model) {
   Outcome outcome;
-  auto& unet = model.unet();
+  const auto used = model.use_unet(call());
+  if (!used) return Outcome::fail(used.error().message);
+  auto& unet = *used.value();
   const auto sample = golden.input("sample");
   std::map<std::string, at::Tensor> probed;
   unet.set_probe([&](const std::string& name, const at::Tensor& output) { probed[name] = output.clone(); });
@@ -142,7 +146,9 @@ Outcome unet_forward(const Case& golden, Model& model) {
 
 Outcome vae(const Case& golden, const Model& model) {
   Outcome outcome;
-  const auto& vae = model.vae();
+  const auto used = model.use_decoder(call());
+  if (!used) return Outcome::fail(used.error().message);
+  const auto& vae = *used.value();
   const auto decoded = vae.decode(golden.input("latents_scaled"));
   golden.compare(outcome, "decoded", decoded);
   golden.compare(outcome, "decoded_01", decoded.div(2).add(0.5).clamp(0, 1));

@@ -39,10 +39,11 @@ void run_with(const Case& golden, const gf::torch::Model& model, const std::stri
     golden.compare(outcome, prefix + "pooled_prompt_embeds", conditioning.pooled.narrow(0, 1, 1));
   }
   const auto optional = [&](const char* name) { return golden.has_input(name) ? golden.input(name) : at::Tensor(); };
-  const auto context = model.unet().context({golden.input("encoder_hidden_states")});
+  const auto unet = model.use_unet(call()).value();
+  const auto context = unet->context({golden.input("encoder_hidden_states")});
   const auto timestep = at::full({1}, params.at("unet_timestep").get<double>());
-  const auto times = model.unet().times(timestep, optional("text_embeds"), optional("time_ids"), 1);
-  golden.compare(outcome, prefix + "unet_output", model.unet().forward(golden.input("sample"), times, 0, context));
+  const auto times = unet->times(timestep, optional("text_embeds"), optional("time_ids"), 1);
+  golden.compare(outcome, prefix + "unet_output", unet->forward(golden.input("sample"), times, 0, context));
   if (!golden.expects(prefix + "latents")) return;
 
   gf::torch::RunOptions options;
@@ -55,21 +56,21 @@ void run_with(const Case& golden, const gf::torch::Model& model, const std::stri
   options.sampler = gf::torch::default_sampler(options.scheduler).name;
   options.sizes = {options.height, options.width, 0, 0, options.height, options.width};
   options.initial_latents = golden.input("latents");
-  auto started = gf::torch::Run::start(model, conditioning, std::move(options));
+  auto started = gf::torch::Run::start(model, conditioning, std::move(options), call());
   if (!started.has_value()) {
     outcome.problems.push_back(started.error().message);
     return;
   }
   auto& run = *started.value();
   while (run.done() < run.steps()) {
-    const auto stepped = run.step();
+    const auto stepped = run.step(call());
     if (!stepped.has_value()) {
       outcome.problems.push_back(stepped.error().message);
       return;
     }
   }
   golden.compare(outcome, prefix + "latents", run.latents());
-  if (golden.expects(prefix + "image")) golden.compare(outcome, prefix + "image", run.decode().value());
+  if (golden.expects(prefix + "image")) golden.compare(outcome, prefix + "image", run.decode(call()).value());
 }
 
 }  // namespace

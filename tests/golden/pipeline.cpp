@@ -138,16 +138,16 @@ Outcome run_pipeline(const Case& golden) {
         return golden.input("step_noise")[draws++].narrow(0, row, 1);
       };
     }
-    auto started = gf::torch::Run::start(model, conditioning, std::move(options));
+    auto started = gf::torch::Run::start(model, conditioning, std::move(options), call());
     if (!started.has_value()) return Outcome::fail(started.error().message);
     auto& run = *started.value();
     trajectories.emplace_back();
     while (run.done() < run.steps()) {
-      const auto stepped = run.step();
+      const auto stepped = run.step(call());
       if (!stepped.has_value()) return Outcome::fail(stepped.error().message);
       trajectories.back().push_back(run.latents());
     }
-    const auto image = run.decode();
+    const auto image = run.decode(call());
     if (!image.has_value()) return Outcome::fail(image.error().message);
     final_latents.push_back(run.latents());
     images.push_back(image.value());

@@ -199,6 +199,29 @@ class Generate(Case):
         self.assertEqual((png.width, png.height, png.channels), (32, 32, 3))
         self.assertGreater(len(set(png.pixels())), 3, "the picture is of one colour")
 
+    def test_a_memory_budget_is_kept_by_our_count_and_the_systems(self):
+        budget = 96 << 20
+        line = self.generate("a red potion", "--seed", 1, "--steps", 4, "--memory-budget", "96MiB", "--out", "potion.png")
+        memory = line["memory"]
+        self.assertEqual(memory["budget_bytes"], budget)
+        self.assertGreater(memory["ledger_peak_bytes"], 0)
+        self.assertLessEqual(memory["ledger_peak_bytes"], budget)
+        print("memory with a budget of 96 MiB:", memory)
+        if "ASAN_OPTIONS" not in os.environ:  # The sanitizer's shadow and quarantine are not ours.
+            self.assertLessEqual(memory["resident_peak_bytes"] - memory["resident_before_bytes"], budget + (32 << 20))
+        if not REAL:
+            return
+        # The whole model does not fit here: it comes and goes in parts, and the picture is the same.
+        small = self.generate("a red potion", "--seed", 1, "--steps", 4, "--memory-budget", "36MiB", "--out", "small.png")
+        self.assertEqual(small["report"]["memory"]["rungs"], ["offload_parts"])
+        self.assertLessEqual(small["memory"]["ledger_peak_bytes"], 36 << 20)
+        pictures = [read_png(self.folder / name).pixels() for name in ("small.png", "potion.png")]
+        self.assertEqual(list(pictures[0]), list(pictures[1]))
+        # Nor does a part of it here: refused, with what would fit.
+        failed = self.bad(3, "generate", "a red potion", "--memory-budget", "4MiB", "--out", "none.png")
+        self.assertRegex(failed.stderr, "a budget of [0-9]+ bytes would fit")
+        self.assertFalse((self.folder / "none.png").exists())
+
     def test_the_recipe_is_in_the_png(self):
         self.good("generate", "a red potion, glass", "--negative", "blurry", "--seed", 5, "--steps", 3, "--cfg", 2.5,
                   "--sampler", "Euler a", "--out", "p.png")

@@ -31,6 +31,7 @@ LOG_LEVELS = {"off": 0, "error": 1, "warning": 2, "info": 3, "debug": 4}
 _RANDOM_SEED = 1
 _KEEP_LATENTS = 2
 _LENIENT_LORA = 4
+_MEMORY_MAY_CHANGE_PIXELS = 8
 _NOISES = ("torch", "philox")
 _PROMPT_SYNTAXES = ("weighted", "plain")
 _LONG_PROMPTS = ("chunks", "cut", "refuse")
@@ -302,6 +303,7 @@ class Engine:
         host_tag: int = 0,
         loras: Optional[Mapping[str, float]] = None,
         lenient_loras: bool = False,
+        memory_may_change_pixels: bool = False,
         clip_skip: int = 0,
         eta: float = 0.0,
         init_image: Optional[Image] = None,
@@ -317,7 +319,8 @@ class Engine:
     ) -> Job:
         """Hands in a request and answers at once. 0 and None mean the model's default; without a seed one is drawn,
         which Job.info tells. initial_latents: float32, standard normal, [image_count, channels, height/f, width/f].
-        loras: names and scales. init_image: begin from it, with `strength` of the steps; mask: white where it is painted
+        loras: names and scales. memory_may_change_pixels: where memory is short the picture may be decoded in tiles, which
+        gives other pixels. init_image: begin from it, with `strength` of the steps; mask: white where it is painted
         anew. noise: "torch" (diffusers' pictures) or "philox" (CUDA's). priority: "normal", "high" or "low"; users of one
         priority take turns. idempotency_key: while a job that was submitted with it is known, it is the answer.
         prompt_syntax: "weighted" ((a:1.3), [a] and BREAK as in webui) or "plain". long_prompt, of more than 75 tokens:
@@ -352,6 +355,8 @@ class Engine:
             request.lora_count = len(names)
         if lenient_loras:
             request.flags |= _LENIENT_LORA
+        if memory_may_change_pixels:
+            request.flags |= _MEMORY_MAY_CHANGE_PIXELS
         request.clip_skip = clip_skip
         request.eta = eta
         request.strength = strength

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -79,7 +80,7 @@ struct World {
     const auto add = [&](std::string_view name, bool pixels, bool repeats, FakeRung::Do what) {
       rungs.push_back(std::make_unique<FakeRung>(name, pixels, true, repeats, std::move(what)));
     };
-    add(rung_offload_encoders, false, false,
+    add(rung_offload_parts, false, false,
         [](Plan& plan, const Shortage&) { return std::exchange(plan.encoders_on_device, false); });
     add(rung_slice_attention, false, false, [](Plan& plan, const Shortage& shortage) {
       return shortage.stage != MemoryStage::decoding && !std::exchange(plan.sliced, true);
@@ -225,7 +226,7 @@ TEST_CASE("forbidden rungs are not climbed, the caller's order counts, and pixel
   CHECK(plan.tiled);
   CHECK_FALSE(plan.sliced);
   options = {};
-  options.forbidden = {"offload_encoders"};
+  options.forbidden = {"offload_parts"};
   CHECK(world.job(options, "tiles", 128).value().streamed);
   CHECK(world.last_climbed == std::vector<std::string>{"slice_attention", "stream_weights"});
 }
@@ -259,13 +260,13 @@ TEST_CASE("the error at the end has a plan: needed, had, tried, not allowed, and
   World world;
   world.ledger->set_budget(0, 200);
   LadderOptions options;
-  options.order = {"offload_encoders", "stream_weights", "tile_vae", "halve_batch"};
+  options.order = {"offload_parts", "stream_weights", "tile_vae", "halve_batch"};
   options.forbidden = {"halve_batch"};
   const auto error = world.job(options).error();
   CHECK(error.status == Status::out_of_device_memory);
   CHECK(error.message ==
         "340 bytes were asked of device 0, which holds 0 of at most 200; tiles at 512 x 512, sampling, needs 340 bytes "
-        "where 0 of at most 200 are held; tried: offload_encoders, stream_weights; not allowed: tile_vae, halve_batch; "
+        "where 0 of at most 200 are held; tried: offload_parts, stream_weights; not allowed: tile_vae, halve_batch; "
         "a budget of 340 bytes would fit");
   std::string would_fit;
   for (const auto& field : error.context) {
@@ -330,4 +331,86 @@ TEST_CASE("rungs without a name, or with the same, are refused") {
   rungs.clear();
   rungs.push_back(nullptr);
   CHECK(MemoryLadder::create(ledger, std::move(rungs)).error().message == "rung 0 has no name");
+}
+
+TEST_CASE("who waits for memory goes on when others give it back, and never waits for somebody who waits") {
+  const auto ledger = std::make_shared<Ledger>();
+  ledger->set_budget(0, 100);
+  REQUIRE(ledger->reserve(0, MemoryKind::weights, 80));
+  const auto wait = make_wait_rung(ledger, 60'000'000);
+  Shortage shortage;
+  shortage.needed = 50;
+  LadderRequest request;
+  auto& jobs = ledger->jobs();
+
+  // Alone there is nobody to wait for, and for more than there will ever be nobody waits.
+  jobs.begun();
+  CHECK_FALSE(wait->climb(request, shortage, nullptr));
+  jobs.begun();  // Another job is at work.
+  shortage.needed = 101;
+  CHECK_FALSE(wait->climb(request, shortage, nullptr));
+
+  // It gives back.
+  shortage.needed = 50;
+  std::thread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    ledger->release(0, MemoryKind::weights, 80, false);
+  });
+  CHECK(wait->climb(request, shortage, nullptr));
+  CHECK(ledger->total(0) == 0);
+  other.join();
+  CHECK_FALSE(wait->mends());
+
+  // What is free is not waited for, and a cancelled job does not wait.
+  CHECK(wait->climb(request, shortage, nullptr));
+  REQUIRE(ledger->reserve(0, MemoryKind::weights, 80));
+  request.cancelled = [] { return true; };
+  CHECK_FALSE(wait->climb(request, shortage, nullptr));
+  request.cancelled = {};
+
+  // Each holds what the other waits for: one of them is told to go on, its end frees the other.
+  std::atomic<int> refused{0};
+  std::atomic<int> helped{0};
+  const auto job = [&] {
+    if (wait->climb(request, shortage, nullptr)) {
+      ++helped;
+    } else {
+      ++refused;
+      ledger->release(0, MemoryKind::weights, 40, false);
+    }
+    jobs.ended();
+  };
+  std::thread first(job);
+  std::thread second(job);
+  first.join();
+  second.join();
+  CHECK(refused == 1);
+  CHECK(helped == 1);
+}
+
+TEST_CASE("a wait has an end, and idle memory ends it too") {
+  World world;
+  world.ledger->set_budget(0, 100);
+  auto& jobs = world.ledger->jobs();
+  jobs.begun();
+  jobs.begun();
+  Shortage shortage;
+  shortage.needed = 50;
+  REQUIRE(world.ledger->reserve(0, MemoryKind::weights, 80));
+  CHECK_FALSE(make_wait_rung(world.ledger, 20'000)->climb({}, shortage, nullptr));
+  struct Idle final : Reclaimer {
+    Ledger* ledger = nullptr;
+    std::uint64_t reclaim(std::uint32_t, std::uint64_t bytes) noexcept override {
+      ledger->release(0, MemoryKind::weights, bytes, false);
+      return bytes;
+    }
+    std::uint64_t reclaimable(std::uint32_t) const noexcept override { return 80; }
+  };
+  const auto idle = std::make_shared<Idle>();
+  idle->ledger = world.ledger.get();
+  world.ledger->add_reclaimer(idle);
+  CHECK(make_wait_rung(world.ledger, 20'000)->climb({}, shortage, nullptr));
+  CHECK(world.ledger->total(0) == 50);
+  jobs.ended();
+  jobs.ended();
 }

@@ -579,3 +579,41 @@ TEST_CASE("options that cannot be are refused") {
   options.idle_us = -1;
   CHECK(EnhancedModelCache::create(options).error().message == "idle_us is -1; it must be at least 0");
 }
+
+TEST_CASE("what is loaded as it is used asks for nothing beforehand, and counts as what it holds when it is idle") {
+  /// A payload whose bytes come and go while it is used.
+  class Growing final : public EntryCarrier {
+   public:
+    Result<Loaded> load(const Cancelled&) override {
+      return Loaded{std::make_shared<int>(1), 0, [this] { return held.load(); }};
+    }
+    std::atomic<std::uint64_t> held{0};
+  };
+  World world;
+  world.ledger->set_budget(1, 100);
+  const auto carrier = std::make_shared<Growing>();
+  EntrySpec spec;
+  spec.key = "model";
+  spec.carrier = carrier;
+  spec.bytes = 500;  // Whole it would never fit.
+  CHECK(world.cache->acquire(spec, never).has_error());
+  spec.loads_on_use = true;
+  {
+    const auto handle = world.cache->acquire(spec, never).value();
+    CHECK(world.cache->statistics().bytes == 0);
+    carrier->held = 60;
+    CHECK(world.cache->reclaimable(1) == 0);
+  }
+  CHECK(world.cache->statistics().bytes == 60);
+  CHECK(world.cache->reclaimable(1) == 60);
+  {
+    const auto handle = world.cache->acquire(spec, never).value();
+    CHECK(handle.was_hit());
+    carrier->held = 10;
+  }
+  CHECK(world.cache->reclaimable(1) == 10);
+  CHECK(world.cache->reclaim(1, 5) == 10);
+  CHECK(world.cache->statistics().bytes == 0);
+  spec.loads_on_use = false;  // What it takes whole is not forgotten.
+  CHECK(world.cache->acquire(spec, never).has_error());
+}

@@ -163,6 +163,8 @@ std::string fault_in(const std::vector<Event>& events) {
         if (!accepted) return "cancelled without having been accepted";
         over = true;
         break;
+      case EventType::memory_pressure:
+        break;  // No job's.
     }
   }
   return over ? "" : "no end";

@@ -215,6 +215,29 @@ TEST_CASE("strategies are asked from the narrow to the wide, the newest first, a
   CHECK(s.operations == s.clean + s.recovered + s.failed);
 }
 
+TEST_CASE("retries after something was mended are no attempts and cost nothing, but come to an end") {
+  HandlerOptions options;
+  options.budget_burst = 1;
+  Fixture f(options);
+  std::uint32_t mends = 20;
+  REQUIRE(f.handler
+              ->add({"mender",
+                     {},
+                     Category::memory,
+                     [&](const Error&, const Failure&) {
+                       if (mends == 0) return RecoveryStep{Do::abort};
+                       --mends;
+                       return RecoveryStep{Do::retry, 0, false, false};
+                     }})
+              .has_value());
+  f.operation.limits.attempts = 2;
+  CHECK(f.run(std::vector<Status>(20, Status::out_of_device_memory)).value() == 7);
+  CHECK(f.handler->statistics().out_of_budget == 0);
+  mends = 1'000'000;
+  CHECK(f.run(std::vector<Status>(1000, Status::out_of_device_memory)).has_error());
+  CHECK(f.runs <= 102);
+}
+
 TEST_CASE("a fallback takes the place of what failed") {
   Fixture f;
   REQUIRE(f.handler

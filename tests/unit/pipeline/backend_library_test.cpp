@@ -138,7 +138,7 @@ TEST_CASE("the host's table serves files, log, ledger and progress") {
     CHECK(world.ledger.account(0).committed[0] == 300);
     CHECK(world.backend->statistics().models == 1);
     const auto conditioning = model->encode(prompt_of("x"), 1, world.watcher).value();
-    auto run = model->start(conditioning, run_of(8, 2)).value();
+    auto run = model->start(conditioning, run_of(8, 2), 1, world.watcher).value();
     CHECK(world.ledger.account(0).committed[1] == 50);
     const auto owners = world.ledger.owners(0);
     REQUIRE(owners.size() == 1);
@@ -167,7 +167,7 @@ TEST_CASE("what a run stands on lives as long as the run, in whatever order shar
   World world(R"({"weight_bytes": 300})");
   auto model = world.load().value();
   auto conditioning = model->encode(prompt_of("x"), 1, world.watcher).value();
-  auto run = model->start(conditioning, run_of(8, 2)).value();
+  auto run = model->start(conditioning, run_of(8, 2), 1, world.watcher).value();
   model.reset();
   conditioning.reset();
   world.backend.reset();

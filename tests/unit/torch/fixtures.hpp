@@ -4,6 +4,7 @@
 #include "base/files.hpp"
 #include "file_host.hpp"
 #include "files.hpp"
+#include "torch/allocator.hpp"
 #include "torch/model.hpp"
 
 #include <c10/core/InferenceMode.h>
@@ -19,6 +20,9 @@ namespace fixtures {
 
 namespace fs = std::filesystem;
 using gf::test::TemporaryFolder;
+
+/// As in the backend: before libtorch has allocated anything.
+inline const bool allocator_is_installed = (gf::torch::install_ledger_allocator(), true);
 
 inline fs::path golden_model() { return fs::path(GOLDEN_DIR) / "models/sdxl"; }
 
@@ -39,18 +43,24 @@ inline gf::torch::Tokenizer::Files files_of(const std::string& part) {
 class TestCall {
  public:
   explicit TestCall(std::function<bool()> cancelled = [] { return false; }) : cancelled_(std::move(cancelled)) {
-    raw_ = {sizeof raw_, 2, this,
+    raw_ = {sizeof raw_,
+            2,
+            this,
             [](void* self) -> std::uint32_t { return static_cast<TestCall*>(self)->cancelled_() ? 1 : 0; },
             [](void* self, std::uint32_t stage, std::uint64_t done, std::uint64_t total) {
               auto& call = *static_cast<TestCall*>(self);
               if (call.on_progress) call.on_progress(stage, done, total);
-            }};
+            },
+            0,
+            0};
   }
   TestCall(const TestCall&) = delete;
   TestCall& operator=(const TestCall&) = delete;
 
   std::function<void(std::uint32_t stage, std::uint64_t done, std::uint64_t total)> on_progress;
   const gf::torch::Call& call() const { return call_; }
+  /// GF_BACKEND_THRIFT_ bits of what is called from now on.
+  void set_thrift(std::uint32_t bits) { raw_.thrift = bits; }
 
  private:
   std::function<bool()> cancelled_;

@@ -49,9 +49,9 @@ struct Loaded : fixtures::Loaded {
     options.cfg_scale = 4;
     options.scheduler = with.scheduler();
     options.sizes = {32, 32, 0, 0, 32, 32};
-    auto run = Run::start(with, conditioning, options).value();
-    while (run->done() < run->steps()) DOCTEST_REQUIRE(run->step().has_value());
-    return run->decode().value();
+    auto run = Run::start(with, conditioning, options, call.call()).value();
+    while (run->done() < run->steps()) DOCTEST_REQUIRE(run->step(call.call()).has_value());
+    return run->decode(call.call()).value();
   }
 };
 
@@ -122,11 +122,14 @@ DOCTEST_TEST_CASE("the charge is for whole layers: queries, keys and values are 
   const auto& model = loaded();
   fixtures::TemporaryFolder folder;
   const auto path = folder / "queries.safetensors";
-  const auto width = model.model->unet().config().levels.back().channels;
+  const auto width = model.model->unet_config().levels.back().channels;
   const std::string module = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
   write_lora(path, module + ".lora_up.weight", {width, 2}, module + ".lora_down.weight", {2, width});
   const auto with = model.with({model.use(path, 1)});
-  DOCTEST_CHECK(with->weight_bytes() == static_cast<std::uint64_t>(3 * width * width) * sizeof(float));
+  // The form that it is packed in may round its sides up.
+  const auto plain = static_cast<std::uint64_t>(3 * width * width) * sizeof(float);
+  DOCTEST_CHECK(with->weight_bytes() >= plain);
+  DOCTEST_CHECK(with->weight_bytes() < plain * 11 / 10);
 }
 
 DOCTEST_TEST_CASE("keys that fit nothing are an error that changes nothing, or a warning; other damage is named") {

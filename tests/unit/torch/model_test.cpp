@@ -114,10 +114,10 @@ DOCTEST_TEST_CASE("a model whose weights are damaged never gives a picture: not 
     options.steps = 2;
     options.scheduler = model->scheduler();
     options.sizes = {64, 64, 0, 0, 64, 64};
-    GF_TRY(const auto run, Run::start(*model, conditioning, options));
-    GF_TRYV(run->step());
-    GF_TRYV(run->step());
-    GF_TRYV(run->decode());
+    GF_TRY(const auto run, Run::start(*model, conditioning, options, call.call()));
+    GF_TRYV(run->step(call.call()));
+    GF_TRYV(run->step(call.call()));
+    GF_TRYV(run->decode(call.call()));
     return gf::success();
   };
   DOCTEST_REQUIRE(generate().has_value());

@@ -59,9 +59,9 @@ struct Loaded : fixtures::Loaded {
     options.cfg_scale = 5;
     options.scheduler = model->scheduler();
     options.sizes = {64, 64, 0, 0, 64, 64};
-    auto run = Run::start(*model, conditioning, options).value();
-    while (run->done() < run->steps()) DOCTEST_REQUIRE(run->step().has_value());
-    return run->decode().value();
+    auto run = Run::start(*model, conditioning, options, call.call()).value();
+    while (run->done() < run->steps()) DOCTEST_REQUIRE(run->step(call.call()).has_value());
+    return run->decode(call.call()).value();
   }
 };
 
@@ -160,7 +160,7 @@ DOCTEST_TEST_CASE(
   prompts.guidance = false;
   const auto uneven = model.encode(prompts);
   DOCTEST_CHECK(uneven.positive.size(1) == 2 * 77);
-  const auto first_width = model.model->text()[0].encoder->config().hidden;
+  const auto first_width = model.model->text()[0].config.hidden;
   const auto empty = model.encode(Prompt(""));
   DOCTEST_CHECK(
       at::equal(uneven.positive.narrow(1, 77, 77).narrow(2, first_width, uneven.positive.size(2) - first_width),
@@ -196,7 +196,7 @@ DOCTEST_TEST_CASE("weights multiply a token's states and keep the mean; a weight
   // Each encoder's states by themselves. The third token is the weighted one, behind begin.
   std::int64_t from = 0;
   for (const auto& part : model.model->text()) {
-    const auto width = part.encoder->config().hidden;
+    const auto width = part.config.hidden;
     const auto before = plain.positive.narrow(2, from, width);
     auto expected = before.clone();
     expected.select(1, 3).mul_(1.5);

@@ -36,10 +36,10 @@ struct Loaded : fixtures::Loaded {
   }
 
   at::Tensor picture(const Conditioning& conditioning, const RunOptions& options) const {
-    auto run = Run::start(*model, conditioning, options);
+    auto run = Run::start(*model, conditioning, options, call.call());
     DOCTEST_REQUIRE(run.has_value());
-    while (run.value()->done() < run.value()->steps()) DOCTEST_REQUIRE(run.value()->step().has_value());
-    const auto image = run.value()->decode();
+    while (run.value()->done() < run.value()->steps()) DOCTEST_REQUIRE(run.value()->step(call.call()).has_value());
+    const auto image = run.value()->decode(call.call());
     DOCTEST_REQUIRE(image.has_value());
     return image.value();
   }
@@ -112,7 +112,7 @@ DOCTEST_TEST_CASE("sizes that the model cannot make are refused by name; odd mul
   const auto fox = model.encode("a fox");
   for (const std::int64_t side : {0, -8, 4, 65, 16392}) {
     DOCTEST_CAPTURE(side);
-    const auto run = Run::start(*model.model, fox, model.options(side, 64));
+    const auto run = Run::start(*model.model, fox, model.options(side, 64), model.call.call());
     DOCTEST_REQUIRE(run.has_error());
     DOCTEST_CHECK(run.error().status == gf::Status::invalid_argument);
     DOCTEST_CHECK(run.error().message.find("width_px") != std::string::npos);
@@ -129,18 +129,20 @@ DOCTEST_TEST_CASE(
   const auto fox = model.encode("a fox");
   auto options = model.options();
   options.initial_latents = at::zeros({1, 4, 3, 3});
-  DOCTEST_CHECK(Run::start(*model.model, fox, options).error().status == gf::Status::invalid_argument);
+  DOCTEST_CHECK(Run::start(*model.model, fox, options, model.call.call()).error().status ==
+                gf::Status::invalid_argument);
   options = model.options();
   options.steps = 0;
-  DOCTEST_CHECK(Run::start(*model.model, fox, options).error().status == gf::Status::invalid_argument);
+  DOCTEST_CHECK(Run::start(*model.model, fox, options, model.call.call()).error().status ==
+                gf::Status::invalid_argument);
   options = model.options();
   options.sampler = "nobody";
-  DOCTEST_CHECK(Run::start(*model.model, fox, options).error().status == gf::Status::unsupported);
+  DOCTEST_CHECK(Run::start(*model.model, fox, options, model.call.call()).error().status == gf::Status::unsupported);
   options = model.options();
   options.steps = 1;
-  auto run = Run::start(*model.model, fox, options);
-  DOCTEST_REQUIRE(run.value()->step().has_value());
-  DOCTEST_CHECK(run.value()->step().error().status == gf::Status::wrong_state);
+  auto run = Run::start(*model.model, fox, options, model.call.call());
+  DOCTEST_REQUIRE(run.value()->step(model.call.call()).has_value());
+  DOCTEST_CHECK(run.value()->step(model.call.call()).error().status == gf::Status::wrong_state);
 }
 
 DOCTEST_TEST_CASE("a cancelled encoding stops at the next encoder") {
