@@ -29,7 +29,7 @@ namespace {
 
 // A field was added: see that the struct still has no padding, and keep the first size where it is read.
 static_assert(sizeof(gf_job_id) == 16);
-static_assert(sizeof(gf_request) == 248);
+static_assert(sizeof(gf_request) == 256);
 static_assert(sizeof(gf_job_info) == 104);
 constexpr std::size_t first_request_bytes = 152;
 constexpr std::size_t first_info_bytes = 104;
@@ -109,6 +109,8 @@ Result<Submission> read_request(const gf_request* given) {
   draft.clip_skip = read.clip_skip;
   draft.prompt_syntax = read.prompt_syntax;
   draft.long_prompt = read.long_prompt;
+  draft.tile = read.tile;
+  if (read.reserved != 0) return unknown_value("request->reserved", read.reserved, 0, 0);
   draft.eta = read.eta;
   draft.strength = read.strength;
   draft.noise = read.noise;

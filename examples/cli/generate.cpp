@@ -29,6 +29,7 @@ struct Options {
   std::optional<std::uint32_t> clip_skip;
   bool plain_prompt = false;
   std::string long_prompt = "chunks";
+  std::string tile;
   std::optional<double> eta, strength;
   std::string init_image, mask, noise;
   bool transparent = false;
@@ -176,6 +177,7 @@ void generate(const Options& options) {
   request.long_prompt = options.long_prompt == "cut"      ? GF_LONG_PROMPT_CUT
                         : options.long_prompt == "refuse" ? GF_LONG_PROMPT_REFUSE
                                                           : GF_LONG_PROMPT_CHUNKS;
+  for (const char axis : options.tile) request.tile |= axis == 'x' ? GF_TILE_X : GF_TILE_Y;
   request.eta = options.eta.value_or(0);
   if (options.strength) {
     // Here 0 is no default, as it is in the ABI.
@@ -366,6 +368,10 @@ void add_generate(CLI::App& app, Chosen& chosen) {
                  "Of more than 75 tokens: chunks (as webui), cut (as diffusers, with a warning in the report), refuse")
       ->check(CLI::IsMember({"chunks", "cut", "refuse"}))
       ->type_name("HOW");
+  add.add_option("--tile", options->tile,
+                 "Makes a picture that joins itself: side by side (x), one below the other (y), or both (xy)")
+      ->check(CLI::IsMember({"x", "y", "xy"}))
+      ->type_name("AXES");
   add.add_option("--eta", options->eta, "DDIM's noise, 0 to 1")->type_name("F");
   add.add_option("--noise", options->noise, "torch (diffusers' pictures) or philox (CUDA's, which most seeds assume)")
       ->check(CLI::IsMember({"torch", "philox"}))

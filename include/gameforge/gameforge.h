@@ -818,13 +818,22 @@ typedef struct gf_request {
                                     and nothing is taken in; the requests are not compared. Default none. */
   uint32_t prompt_syntax;      /**< gf_prompt_syntax, of all four prompts. */
   uint32_t long_prompt;        /**< gf_long_prompt, likewise. */
+  uint32_t tile;     /**< gf_tile bits. Sides that are tiled are multiples of what the model halves them to. */
+  uint32_t reserved; /**< 0. */
 } gf_request;
 
 #define GF_REQUEST_INIT                                                                                              \
   {                                                                                                                  \
     sizeof(gf_request), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-        0, 0, 0, 0, 0, 0, 0, 0                                                                                       \
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                                 \
   }
+
+/** Along which axes a picture is made to be tiled: it goes on with its opposite side, in every layer of the model. The
+ *  report's images[].seam tells how well it joins, as gf_image_seam_score does: at most 1.1 is good. */
+typedef enum gf_tile {
+  GF_TILE_X = 1, /**< Side by side. */
+  GF_TILE_Y = 2  /**< One below the other. */
+} gf_tile;
 
 /** How to cancel. */
 typedef enum gf_cancel_mode {

@@ -485,6 +485,7 @@ struct Request {
   std::uint32_t clip_skip = 0;
   gf_prompt_syntax prompt_syntax = GF_PROMPT_WEIGHTED;
   gf_long_prompt long_prompt = GF_LONG_PROMPT_CHUNKS;
+  std::uint32_t tile = 0; /**< gf_tile bits. */
   double eta = 0;
   double strength = 0;
   Image init_image;
@@ -541,6 +542,7 @@ struct Request {
     request.clip_skip = clip_skip;
     request.prompt_syntax = prompt_syntax;
     request.long_prompt = long_prompt;
+    request.tile = tile;
     request.eta = eta;
     request.strength = strength;
     request.init_image = init_image.handle();

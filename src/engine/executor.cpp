@@ -1,6 +1,7 @@
 // Executors: each takes one job at a time from the queue and runs it on the backend, telling the desk as it goes.
 #include "engine/state.hpp"
 #include "engine/thrift.hpp"
+#include "pipeline/seam.hpp"
 
 #include "base/platform.hpp"
 
@@ -242,6 +243,7 @@ class Run {
     request.crop_top_px = wanted.crop_top_px;
     request.eta = wanted.eta;
     request.noise = static_cast<std::uint32_t>(wanted.noise);
+    request.wrap = (wanted.tile_x ? GF_BACKEND_WRAP_X : 0) | (wanted.tile_y ? GF_BACKEND_WRAP_Y : 0);
     if (wanted.init_image) {
       request.image = wanted.init_image->rgba.data();
       request.strength = wanted.strength;
@@ -302,6 +304,9 @@ class Run {
     GF_TRYV(std::move(decoded));
     image_record.decode_us = clock_.now_us() - begun_us;
     times_.decode_us += image_record.decode_us;
+    if (wanted.tile_x || wanted.tile_y) {
+      GF_TRY(image_record.seam, pipeline::seam_score(*image));
+    }
 
     std::shared_ptr<std::vector<float>> latents;
     if (wanted.keep_latents) {

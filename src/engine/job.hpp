@@ -6,6 +6,7 @@
 #include "pipeline/backend_library.hpp"
 #include "pipeline/model_folder.hpp"
 #include "pipeline/request.hpp"
+#include "pipeline/seam.hpp"
 #include "queue/job.hpp"
 
 #include <atomic>
@@ -46,6 +47,7 @@ struct ImageRecord {
   std::uint32_t steps = 0;
   std::int64_t sample_us = 0;
   std::int64_t decode_us = 0;
+  std::optional<pipeline::SeamScore> seam;  ///< Of one that is to be tiled.
 };
 
 /// What an executor notes for the report.

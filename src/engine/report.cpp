@@ -25,6 +25,11 @@ std::string_view name_of(pipeline::LongPrompt what) {
   return "chunks";
 }
 
+/// The axes that a picture is to be tiled along; "" for none.
+std::string tile_text(const pipeline::Request& request) {
+  return std::string(request.tile_x ? "x" : "") + (request.tile_y ? "y" : "");
+}
+
 void write_request(JsonText& out, const JobSnapshot& job) {
   const auto& request = *job.request;
   out.begin_object().member("model", request.model);
@@ -53,6 +58,7 @@ void write_request(JsonText& out, const JobSnapshot& job) {
   out.end_array().member("clip_skip", request.clip_skip).member("eta", request.eta);
   out.member("prompt_syntax", request.prompt_syntax == pipeline::PromptSyntax::plain ? "plain" : "weighted");
   out.member("long_prompt", name_of(request.long_prompt));
+  out.text_or_null("tile", tile_text(request));
   out.member("noise", request.noise == pipeline::NoiseKind::philox ? "philox" : "torch_cpu");
   out.key("strength");
   if (request.init_image) {
@@ -109,6 +115,12 @@ void write_images(JsonText& out, const JobSnapshot& job) {
     for (const auto& image : job.record->images) {
       out.begin_object().member("index", index).member("seed", job.request->seed_of(index));
       out.member("steps", image.steps).member("sample_us", image.sample_us).member("decode_us", image.decode_us);
+      out.key("seam");
+      if (image.seam) {
+        out.begin_object().member("x", image.seam->x.score).member("y", image.seam->y.score).end_object();
+      } else {
+        out.null();
+      }
       out.end_object();
       ++index;
     }
@@ -225,6 +237,10 @@ std::string parameters_text(const JobSnapshot& job, std::uint32_t image) {
   if (request.prompt_syntax == pipeline::PromptSyntax::plain) text.extra.emplace_back("Prompt syntax", "plain");
   if (request.long_prompt != pipeline::LongPrompt::chunks) {
     text.extra.emplace_back("Long prompt", std::string(name_of(request.long_prompt)));
+  }
+  // As webui writes it where both axes are.
+  if (request.tile_x || request.tile_y) {
+    text.extra.emplace_back("Tiling", request.tile_x && request.tile_y ? "True" : tile_text(request));
   }
   if (request.eta != 0) text.extra.emplace_back("Eta", fmt::format("{}", request.eta));
   if (request.init_image) text.extra.emplace_back("Denoising strength", fmt::format("{}", request.strength));

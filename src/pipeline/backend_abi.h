@@ -209,8 +209,11 @@ typedef struct gf_backend_run_request {
   const uint8_t* image;
   const uint8_t* mask; /* A byte a pixel, 255 where the picture is painted anew, 0 where it stays; or NULL. */
   uint32_t noise;      /* GF_BACKEND_NOISE_ */
-  uint32_t reserved;
+  uint32_t wrap;       /* GF_BACKEND_WRAP_ bits: the picture goes on with its opposite side there. */
 } gf_backend_run_request;
+
+#define GF_BACKEND_WRAP_X 1u
+#define GF_BACKEND_WRAP_Y 2u
 
 #define GF_BACKEND_NOISE_TORCH_CPU 0u /* PyTorch's CPU generator. */
 #define GF_BACKEND_NOISE_PHILOX 1u    /* What PyTorch draws on a CUDA device, computed on the CPU. */

@@ -258,6 +258,11 @@ Result<Request> make_request(const RequestDraft& draft, bool allow_model_paths, 
         Status::unsupported, fmt::format("long_prompt is {}; this version knows 0 to 2", draft.long_prompt), {}};
   }
   request.long_prompt = static_cast<LongPrompt>(draft.long_prompt);
+  if (draft.tile > 3) {
+    return Error{Status::unsupported, fmt::format("tile is {}; this version knows 0 to 3", draft.tile), {}};
+  }
+  request.tile_x = (draft.tile & 1) != 0;
+  request.tile_y = (draft.tile & 2) != 0;
   // Taken apart when the job runs; that they can be is known now.
   for (const auto& [field, text] : request.prompts()) {
     if (text == nullptr) continue;

@@ -66,6 +66,7 @@ struct RequestDraft {
   std::uint32_t noise = 0;
   std::uint32_t prompt_syntax = 0;
   std::uint32_t long_prompt = 0;
+  std::uint32_t tile = 0;
 };
 
 /// A request that can be run once a model is known: everything is a copy, every check that needs no file is done.
@@ -107,6 +108,8 @@ struct Request {
   NoiseKind noise = NoiseKind::torch_cpu;
   PromptSyntax prompt_syntax = PromptSyntax::weighted;
   LongPrompt long_prompt = LongPrompt::chunks;
+  bool tile_x = false;  ///< The picture goes on with its opposite side, left and right,
+  bool tile_y = false;  ///< top and bottom.
 
   /// Its prompts by their names, in the order in which backends take them; null where one is not set.
   std::array<std::pair<std::string_view, const std::string*>, 4> prompts() const {

@@ -384,6 +384,7 @@ std::int32_t start(gf_backend_model* handle, const gf_backend_conditioning* cond
     options.cfg_scale = request->cfg_scale;
     options.guidance_rescale = request->guidance_rescale;
     options.seed = request->seed;
+    options.wrap = {(request->wrap & GF_BACKEND_WRAP_X) != 0, (request->wrap & GF_BACKEND_WRAP_Y) != 0};
     options.noise =
         request->noise == GF_BACKEND_NOISE_PHILOX ? gf::torch::NoiseKind::philox : gf::torch::NoiseKind::torch_cpu;
     options.eta = request->eta;

@@ -96,17 +96,44 @@ void Conv::pack(std::int64_t batch, std::int64_t height, std::int64_t width) {
   weight.reset();
 }
 
-at::Tensor Conv::forward(const at::Tensor& x) const {
-  if (!packed.defined()) return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+at::Tensor pad_around(const at::Tensor& x, std::int64_t top, std::int64_t bottom, std::int64_t left, std::int64_t right,
+                      Wrap wrap) {
+  const auto height = x.size(2);
+  const auto width = x.size(3);
+  auto out = at::empty({x.size(0), x.size(1), top + height + bottom, left + width + right},
+                       x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  out.narrow(2, top, height).narrow(3, left, width).copy_(x);
+  // Columns beside the picture first, then whole rows of what is there by then: so corners come from the opposite one.
+  const auto fill = [](const at::Tensor& into, bool wraps, const at::Tensor& from) {
+    if (into.numel() == 0) return;
+    if (wraps) {
+      into.copy_(from);
+    } else {
+      into.zero_();
+    }
+  };
+  const auto rows = out.narrow(2, top, height);
+  fill(rows.narrow(3, 0, left), wrap.x, rows.narrow(3, width, left));
+  fill(rows.narrow(3, left + width, right), wrap.x, rows.narrow(3, left, right));
+  fill(out.narrow(2, 0, top), wrap.y, out.narrow(2, height, top));
+  fill(out.narrow(2, top + height, bottom), wrap.y, out.narrow(2, top, bottom));
+  return out;
+}
+
+at::Tensor Conv::forward(const at::Tensor& x, Wrap wrap) const {
+  const bool wraps = wrap.any() && padding != 0;
+  const at::Tensor input = wraps ? pad_around(x, padding, padding, padding, padding, wrap) : x;
+  const auto around = wraps ? 0 : padding;
+  const std::vector<std::int64_t> pads = {around, around};
+  const std::vector<std::int64_t> strides = {stride, stride};
+  if (!packed.defined()) return at::conv2d(input, weight, bias, strides, pads);
+  // What wraps comes with its padding: to oneDNN it is the size that was expected all the same.
   if (x.size(0) == packed_for_[0] && x.size(2) == packed_for_[1] && x.size(3) == packed_for_[2]) {
-    const std::vector<std::int64_t> pads = {padding, padding};
-    const std::vector<std::int64_t> strides = {stride, stride};
     const std::vector<std::int64_t> ones = {1, 1};
-    return PackedOps::get().run_conv->call(x, packed, bias, pads, strides, ones, 1, "none", PackedOps::Scalars(),
+    return PackedOps::get().run_conv->call(input, packed, bias, pads, strides, ones, 1, "none", PackedOps::Scalars(),
                                            std::nullopt);
   }
-  return at::conv2d(x, packed.to_dense().contiguous(at::MemoryFormat::ChannelsLast), bias, {stride, stride},
-                    {padding, padding});
+  return at::conv2d(input, packed.to_dense().contiguous(at::MemoryFormat::ChannelsLast), bias, strides, pads);
 }
 
 void GroupNorm::declare(WeightList& list, const std::string& name, std::int64_t channels, std::int64_t group_count,
@@ -149,10 +176,10 @@ void ResnetBlock::pack(std::int64_t batch, std::int64_t height, std::int64_t wid
   shortcut.pack(batch, height, width);
 }
 
-at::Tensor ResnetBlock::forward(const at::Tensor& x, const at::Tensor& offset) const {
-  auto hidden = conv1.forward(norm1.forward_silu(x));
+at::Tensor ResnetBlock::forward(const at::Tensor& x, const at::Tensor& offset, Wrap wrap) const {
+  auto hidden = conv1.forward(norm1.forward_silu(x), wrap);
   if (offset.defined()) hidden.add_(offset.unsqueeze(-1).unsqueeze(-1));
-  hidden = conv2.forward(norm2.forward_silu(hidden));
+  hidden = conv2.forward(norm2.forward_silu(hidden), wrap);
   return hidden.add_(shortcut.defined() ? shortcut.forward(x) : x);
 }
 

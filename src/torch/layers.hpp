@@ -13,6 +13,17 @@
 
 namespace gf::torch {
 
+/// Sides on which a picture goes on with its opposite side, so that it can be tiled.
+struct Wrap {
+  bool x = false;  ///< Left and right.
+  bool y = false;  ///< Top and bottom.
+  bool any() const { return x || y; }
+};
+
+/// x with so many rows and columns more around it: of the opposite side where it wraps, else zeros. Channels last.
+at::Tensor pad_around(const at::Tensor& x, std::int64_t top, std::int64_t bottom, std::int64_t left, std::int64_t right,
+                      Wrap wrap);
+
 /// y = x W^T + b. After pack() the weight may lie in oneDNN's blocked form, which multiplies up to twice as fast as the
 /// plain one on processors where MKL is not at the machine's peak; it costs about 10 us a call more, so it is chosen by
 /// size.
@@ -29,7 +40,8 @@ struct Linear : Packable {  // Its weight is [out, in].
 };
 
 /// A convolution. After pack() a small weight lies in the blocked form that oneDNN picks for the expected size of
-/// input; an input of another size is computed from the weight unpacked again, which is slower but the same.
+/// input; an input of another size, and one that wraps, is computed from the weight unpacked again, which is slower but
+/// the same.
 struct Conv : Packable {  // Its weight is [out, in, size, size], channels last.
   at::Tensor bias;        // [out]
   std::int64_t stride = 1;
@@ -38,7 +50,7 @@ struct Conv : Packable {  // Its weight is [out, in, size, size], channels last.
   void declare(WeightList& list, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t size = 3,
                std::int64_t with_stride = 1);
   void pack(std::int64_t batch, std::int64_t height, std::int64_t width);
-  at::Tensor forward(const at::Tensor& x) const;
+  at::Tensor forward(const at::Tensor& x, Wrap wrap = {}) const;
 
  private:
   std::vector<std::int64_t> packed_for_;  // Batch, height and width of the expected input.
@@ -81,7 +93,7 @@ struct ResnetBlock {
                double eps);
   void pack(std::int64_t batch, std::int64_t height, std::int64_t width);
   /// offset: [batch, out], or undefined.
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& offset) const;
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& offset, Wrap wrap = {}) const;
 };
 
 /// [batch, channels, height, width] as [batch, height * width, channels], and back. Views of channels-last memory.

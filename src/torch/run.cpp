@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -53,6 +54,17 @@ Result<std::unique_ptr<Run>> Run::start(const Model& model, const Conditioning& 
       return Error{
           Status::invalid_argument,
           fmt::format("{} is {}; this model takes multiples of {} from {} to 16384", name, side, factor, factor),
+          {}};
+    }
+  }
+  // Where a level of the UNet had an odd side, its picture would not go on with its opposite side.
+  const auto multiple = factor << (model.unet_config().levels.size() - 1);
+  for (const auto& [name, side, wraps] : {std::tuple("width_px", options.width, options.wrap.x),
+                                          std::tuple("height_px", options.height, options.wrap.y)}) {
+    if (wraps && side % multiple != 0) {
+      return Error{
+          Status::invalid_argument,
+          fmt::format("{} is {}; a side that is to be tiled is a multiple of {} with this model", name, side, multiple),
           {}};
     }
   }
@@ -130,7 +142,7 @@ Result<void> Run::begin_from_image(const at::Tensor& noise, const Call& call) {
   done_ = sampler_->first_call(static_cast<std::size_t>(opts.steps - steps_done));
 
   GF_TRY(const auto encoder, model_.use_encoder(call));
-  const auto encoded = encoder->encode(opts.image);
+  const auto encoded = encoder->encode(opts.image, opts.wrap);
   const auto deviation = (encoded.log_variance * 0.5).exp();
   const auto clean = (encoded.mean + deviation * opts.vae_noise) * model_.vae_config().scaling_factor;
   // Painting all of it anew at full strength begins with nothing but noise, as text to image does.
@@ -159,7 +171,7 @@ Result<void> Run::step(const Call& call) {
   }
   auto input = sampler_->scale_input(latents_, done_);
   if (conditioning_.guidance) input = input.expand({2, -1, -1, -1});
-  auto output = unet_->forward(input, times_, static_cast<std::int64_t>(done_), *context_);
+  auto output = unet_->forward(input, times_, static_cast<std::int64_t>(done_), *context_, options_.wrap);
   if (conditioning_.guidance) {
     output = guide(output.narrow(0, 0, 1), output.narrow(0, 1, 1), options_.cfg_scale, options_.guidance_rescale);
   }
@@ -185,9 +197,9 @@ Result<at::Tensor> Run::decode(const Call& call) {
   GF_TRY(const auto decoder, model_.use_decoder(call));
   at::Tensor decoded;
   if (call.is_thrifty(GF_BACKEND_THRIFT_TILES)) {
-    GF_TRY(decoded, decoder->decode_in_tiles(latents_, call));
+    GF_TRY(decoded, decoder->decode_in_tiles(latents_, call, options_.wrap));
   } else {
-    decoded = decoder->decode(latents_);
+    decoded = decoder->decode(latents_, options_.wrap);
   }
   if (!std::isfinite(decoded.sum().item<float>()) && !decoded.isfinite().all().item<bool>()) {
     return Error{Status::not_finite, "the decoder gave values that are not finite; its weights may be damaged", {}};

@@ -35,6 +35,7 @@ struct RunOptions {
   double guidance_rescale = 0;
   std::uint64_t seed = 0;
   NoiseKind noise = NoiseKind::torch_cpu;
+  Wrap wrap;  ///< Sides that wrap are multiples of the UNet's halvings, in latents.
   std::string sampler = "euler";
   double eta = 0;  ///< DDIM's.
   SchedulerConfig scheduler;

@@ -215,7 +215,7 @@ UnetTimes Unet::times(const at::Tensor& timesteps, const at::Tensor& pooled, con
 }
 
 at::Tensor Unet::run(const Resnet& resnet, const at::Tensor& x, const Pass& pass) const {
-  return resnet.block.forward(x, pass.offsets.narrow(1, resnet.offset, resnet.channels));
+  return resnet.block.forward(x, pass.offsets.narrow(1, resnet.offset, resnet.channels), pass.wrap);
 }
 
 at::Tensor Unet::run(const TransformerBlock& block, const at::Tensor& input, Pass& pass) const {
@@ -246,9 +246,9 @@ at::Tensor Unet::run(const Transformer& transformer, const at::Tensor& x, Pass& 
 }
 
 at::Tensor Unet::forward(const at::Tensor& sample, const UnetTimes& times, std::int64_t step,
-                         const UnetContext& context) const {
-  Pass pass{times.offsets.select(0, step), context};
-  auto x = conv_in_.forward(sample.contiguous(at::MemoryFormat::ChannelsLast));
+                         const UnetContext& context, Wrap wrap) const {
+  Pass pass{times.offsets.select(0, step), context, wrap};
+  auto x = conv_in_.forward(sample.contiguous(at::MemoryFormat::ChannelsLast), wrap);
   probe("conv_in", x);
   std::vector<at::Tensor> skips = {x};
   for (std::size_t i = 0; i < down_.size(); ++i) {
@@ -263,7 +263,7 @@ at::Tensor Unet::forward(const at::Tensor& sample, const UnetTimes& times, std::
       skips.push_back(x);
     }
     if (level.resample.defined()) {
-      x = level.resample.forward(x);
+      x = level.resample.forward(x, wrap);
       skips.push_back(x);
     }
     if (probe_) probe_(fmt::format("down_blocks.{}", i), x);
@@ -282,12 +282,12 @@ at::Tensor Unet::forward(const at::Tensor& sample, const UnetTimes& times, std::
     }
     if (level.resample.defined()) {
       // To the size of the next skip, which is not twice ours where a side was odd on the way down.
-      x = level.resample.forward(at::upsample_nearest2d(x, {skips.back().size(2), skips.back().size(3)}));
+      x = level.resample.forward(at::upsample_nearest2d(x, {skips.back().size(2), skips.back().size(3)}), wrap);
     }
     if (probe_) probe_(fmt::format("up_blocks.{}", i), x);
   }
   x = norm_out_.forward_silu(x);
-  return conv_out_.forward(x);
+  return conv_out_.forward(x, wrap);
 }
 
 }  // namespace gf::torch

@@ -54,9 +54,9 @@ class Unet {
                   std::int64_t batch) const;
 
   /// sample: [batch, in_channels, h, w], of any size: latents already scaled by the sampler. Result: [batch,
-  /// out_channels, h, w].
-  at::Tensor forward(const at::Tensor& sample, const UnetTimes& times, std::int64_t step,
-                     const UnetContext& context) const;
+  /// out_channels, h, w]. Sides that wrap can be halved as often as there are levels below the first.
+  at::Tensor forward(const at::Tensor& sample, const UnetTimes& times, std::int64_t step, const UnetContext& context,
+                     Wrap wrap = {}) const;
 
   /// For tests: receives the output of inner modules under diffusers' names, while it is set. Not for several threads.
   using Probe = std::function<void(const std::string& name, const at::Tensor& output)>;
@@ -101,6 +101,7 @@ class Unet {
   struct Pass {
     at::Tensor offsets;  // [batch, sum of channels] of this step.
     const UnetContext& context;
+    Wrap wrap{};
     std::size_t next_block = 0;
   };
 

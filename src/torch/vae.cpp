@@ -42,10 +42,10 @@ void Vae::Middle::declare(WeightList& list, const std::string& name, std::int64_
   second.declare(list, name + ".resnets.1", channels, channels, config.groups, norm_eps);
 }
 
-at::Tensor Vae::Middle::forward(const at::Tensor& x) const {
-  auto y = first.forward(x, {});
+at::Tensor Vae::Middle::forward(const at::Tensor& x, Wrap wrap) const {
+  auto y = first.forward(x, {}, wrap);
   if (attends) y = attention.forward(y);
-  return second.forward(y, {});
+  return second.forward(y, {}, wrap);
 }
 
 void Vae::declare_decoder(WeightList& list) {
@@ -122,84 +122,114 @@ void Vae::pack(std::int64_t height, std::int64_t width) {
   decoder_.out.pack(1, height, width);
 }
 
-at::Tensor Vae::decode(const at::Tensor& latents) const {
+at::Tensor Vae::decode(const at::Tensor& latents, Wrap wrap) const {
   auto x = latents / config_.scaling_factor;
   if (config_.shift_factor != 0) x = x + config_.shift_factor;
   x = x.contiguous(at::MemoryFormat::ChannelsLast);
   if (post_quant_.defined()) x = post_quant_.forward(x);
-  x = decoder_.middle.forward(decoder_.in.forward(x));
+  x = decoder_.middle.forward(decoder_.in.forward(x, wrap), wrap);
   for (const auto& level : decoder_.levels) {
-    for (const auto& resnet : level.resnets) x = resnet.forward(x, {});
+    for (const auto& resnet : level.resnets) x = resnet.forward(x, {}, wrap);
     if (level.resample.defined()) {
-      x = level.resample.forward(at::upsample_nearest2d(x, {x.size(2) * 2, x.size(3) * 2}));
+      x = level.resample.forward(at::upsample_nearest2d(x, {x.size(2) * 2, x.size(3) * 2}), wrap);
     }
   }
-  return decoder_.out.forward(decoder_.norm_out.forward_silu(x));
+  return decoder_.out.forward(decoder_.norm_out.forward_silu(x), wrap);
 }
 
-Result<at::Tensor> Vae::decode_in_tiles(const at::Tensor& latents, const Call& call) const {
+namespace {
+
+/// How one side of a picture is cut into tiles, in latents.
+struct Cut {
+  std::vector<std::int64_t> starts = {0};
+  std::int64_t size = 0;    // Of each tile.
+  std::int64_t folded = 0;  // How far the tiles reach past the end, where they go on at the beginning.
+};
+
+Cut cut(std::int64_t side, bool wraps) {
+  constexpr auto tile = Vae::tile_latents;
+  constexpr auto step = Vae::tile_latents - Vae::overlap_latents;
+  Cut out;
+  out.size = std::min(side, tile);
+  if (side <= tile) return out;
+  // Evenly spread, so that no tile is smaller than another: from end to end, or around.
+  const auto spread = wraps ? side : side - tile;
+  const auto count = wraps ? (side + step - 1) / step : (side - tile + step - 1) / step + 1;
+  for (std::int64_t i = 1; i < count; ++i) out.starts.push_back(spread * i / (wraps ? count : count - 1));
+  if (wraps) out.folded = tile;
+  return out;
+}
+
+/// How much each pixel of a tile counts: less towards an edge beyond which there is another tile. Sums are divided out,
+/// so that the ramps of two tiles need not add up to one.
+at::Tensor ramp(const Cut& cut, std::int64_t start, std::int64_t side, std::int64_t factor) {
+  auto weights = at::ones({cut.size * factor});
+  const auto span = std::min(Vae::overlap_latents, cut.size) * factor;
+  auto* const at = weights.data_ptr<float>();
+  for (std::int64_t i = 0; i < span; ++i) {
+    const auto share = (static_cast<float>(i) + 0.5F) / static_cast<float>(span);
+    if (cut.folded != 0 || start > 0) at[i] = share;
+    if (cut.folded != 0 || start + cut.size < side) at[cut.size * factor - 1 - i] = share;
+  }
+  return weights;
+}
+
+/// What reaches past the end of a side is added where the side begins, and cut off.
+at::Tensor fold(at::Tensor sums, std::int64_t axis, std::int64_t side, std::int64_t folded) {
+  if (folded == 0) return sums;
+  sums.narrow(axis, 0, folded).add_(sums.narrow(axis, side, folded));
+  return sums.narrow(axis, 0, side);
+}
+
+}  // namespace
+
+Result<at::Tensor> Vae::decode_in_tiles(const at::Tensor& latents, const Call& call, Wrap wrap) const {
   const auto height = latents.size(2);
   const auto width = latents.size(3);
   const auto factor = config_.factor();
-  // Where tiles begin along a side: evenly spread, so that no tile is smaller than another.
-  const auto starts = [](std::int64_t side) {
-    std::vector<std::int64_t> out = {0};
-    if (side <= tile_latents) return out;
-    const auto count = (side - overlap_latents + tile_latents - overlap_latents - 1) / (tile_latents - overlap_latents);
-    for (std::int64_t i = 1; i < count; ++i) out.push_back((side - tile_latents) * i / (count - 1));
-    return out;
-  };
-  const auto rows = starts(height);
-  const auto columns = starts(width);
-  const auto total = static_cast<std::uint64_t>(rows.size() * columns.size());
+  const auto rows = cut(height, wrap.y);
+  const auto columns = cut(width, wrap.x);
+  const auto total = static_cast<std::uint64_t>(rows.starts.size() * columns.starts.size());
   if (total == 1) {
-    auto whole = decode(latents);
+    auto whole = decode(latents, wrap);
     call.progress(GF_BACKEND_STAGE_DECODING, 1, 1);
     return whole;
   }
-  // How much each pixel of a tile counts: less towards an edge that lies inside the picture. Sums are divided out, so
-  // that the ramps of two tiles need not add up to one.
-  const auto ramp = [&](std::int64_t start, std::int64_t side) {
-    const auto size = std::min(side, tile_latents);
-    const auto span = overlap_latents * factor;
-    auto weights = at::ones({size * factor});
-    auto* const at = weights.data_ptr<float>();
-    for (std::int64_t i = 0; i < span; ++i) {
-      const auto share = (static_cast<float>(i) + 0.5F) / static_cast<float>(span);
-      if (start > 0) at[i] = share;
-      if (start + size < side) at[size * factor - 1 - i] = share;
-    }
-    return weights;
-  };
+  // A side of one tile wraps within it; one of several goes on from its last tile to its first.
+  const Wrap within = {wrap.x && columns.folded == 0, wrap.y && rows.folded == 0};
+  const auto around = pad_around(latents, 0, rows.folded, 0, columns.folded, {columns.folded != 0, rows.folded != 0});
   at::Tensor sums;
-  auto weights = at::zeros({height * factor, width * factor});
+  auto weights = at::zeros({(height + rows.folded) * factor, (width + columns.folded) * factor});
   std::uint64_t done = 0;
-  for (const auto row : rows) {
-    for (const auto column : columns) {
+  for (const auto row : rows.starts) {
+    for (const auto column : columns.starts) {
       GF_TRYV(call.check());
-      const auto tall = std::min(height, tile_latents);
-      const auto wide = std::min(width, tile_latents);
-      const auto tile = decode(latents.narrow(2, row, tall).narrow(3, column, wide));
-      if (!sums.defined()) sums = at::zeros({1, tile.size(1), height * factor, width * factor});
-      const auto counts = at::outer(ramp(row, height), ramp(column, width));
+      const auto tile = decode(around.narrow(2, row, rows.size).narrow(3, column, columns.size), within);
+      if (!sums.defined()) sums = at::zeros({1, tile.size(1), weights.size(0), weights.size(1)});
+      const auto counts = at::outer(ramp(rows, row, height, factor), ramp(columns, column, width, factor));
       const auto place = [&](const at::Tensor& all, std::int64_t first) {
-        return all.narrow(first, row * factor, tall * factor).narrow(first + 1, column * factor, wide * factor);
+        return all.narrow(first, row * factor, rows.size * factor)
+            .narrow(first + 1, column * factor, columns.size * factor);
       };
       place(sums, 2).addcmul_(tile, counts);
       place(weights, 0).add_(counts);
       call.progress(GF_BACKEND_STAGE_DECODING, ++done, total);
     }
   }
-  return sums.div_(weights);
+  const auto folded = [&](const at::Tensor& all, std::int64_t first) {
+    return fold(fold(all, first, height * factor, rows.folded * factor), first + 1, width * factor,
+                columns.folded * factor);
+  };
+  return folded(sums, 2) / folded(weights, 0);
 }
 
-Vae::Distribution Vae::encode(const at::Tensor& image) const {
-  auto x = encoder_.in.forward(image.contiguous(at::MemoryFormat::ChannelsLast));
+Vae::Distribution Vae::encode(const at::Tensor& image, Wrap wrap) const {
+  auto x = encoder_.in.forward(image.contiguous(at::MemoryFormat::ChannelsLast), wrap);
   for (const auto& level : encoder_.levels) {
-    for (const auto& resnet : level.resnets) x = resnet.forward(x, {});
-    if (level.resample.defined()) x = level.resample.forward(at::constant_pad_nd(x, {0, 1, 0, 1}));
+    for (const auto& resnet : level.resnets) x = resnet.forward(x, {}, wrap);
+    if (level.resample.defined()) x = level.resample.forward(pad_around(x, 0, 1, 0, 1, wrap));
   }
-  x = encoder_.out.forward(encoder_.norm_out.forward_silu(encoder_.middle.forward(x)));
+  x = encoder_.out.forward(encoder_.norm_out.forward_silu(encoder_.middle.forward(x, wrap)), wrap);
   if (quant_.defined()) x = quant_.forward(x);
   const auto parts = x.chunk(2, 1);
   return {parts[0], parts[1].clamp(-30.0, 20.0)};

@@ -30,11 +30,11 @@ class Vae {
 
   /// latents: [batch, latent_channels, h, w], times the scaling factor. Result: [batch, 3, h * factor, w * factor],
   /// about -1 to 1.
-  at::Tensor decode(const at::Tensor& latents) const;
+  at::Tensor decode(const at::Tensor& latents, Wrap wrap = {}) const;
   /// The same in overlapping tiles that are blended, so that what is held at a time does not grow with the picture.
   /// Each tile is normalised by itself, and attends to itself alone: the pixels differ from decode()'s, a picture of at
   /// most one tile excepted. Progress is told in tiles. Errors: cancelled.
-  Result<at::Tensor> decode_in_tiles(const at::Tensor& latents, const Call& call) const;
+  Result<at::Tensor> decode_in_tiles(const at::Tensor& latents, const Call& call, Wrap wrap = {}) const;
   static constexpr std::int64_t tile_latents = 32;     ///< A side.
   static constexpr std::int64_t overlap_latents = 12;  ///< Of neighbours.
 
@@ -44,7 +44,7 @@ class Vae {
     at::Tensor mean;
     at::Tensor log_variance;
   };
-  Distribution encode(const at::Tensor& image) const;
+  Distribution encode(const at::Tensor& image, Wrap wrap = {}) const;
 
  private:
   struct Attention {
@@ -60,7 +60,7 @@ class Vae {
     ResnetBlock second;
     bool attends = false;
     void declare(WeightList& list, const std::string& name, std::int64_t channels, const VaeConfig& config);
-    at::Tensor forward(const at::Tensor& x) const;
+    at::Tensor forward(const at::Tensor& x, Wrap wrap) const;
   };
   struct Level {
     std::vector<ResnetBlock> resnets;

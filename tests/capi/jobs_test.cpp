@@ -258,6 +258,8 @@ TEST_CASE("LoRA files, CLIP skip, eta, noise and an init image reach the backend
   all.insert(pixels_with([](gf_request& r) { r.long_prompt = GF_LONG_PROMPT_CUT; }));
   all.insert(pixels_with([](gf_request& r) { r.negative_prompt = "[blur]"; }));
   all.insert(pixels_with([](gf_request& r) { r.eta = 1; }));
+  all.insert(pixels_with([](gf_request& r) { r.tile = GF_TILE_X; }));
+  all.insert(pixels_with([](gf_request& r) { r.tile = GF_TILE_X | GF_TILE_Y; }));
   all.insert(pixels_with([](gf_request& r) { r.noise = GF_NOISE_PHILOX; }));
   all.insert(pixels_with([&](gf_request& r) { r.init_image = picture; }));
   all.insert(pixels_with([&](gf_request& r) {
@@ -268,7 +270,7 @@ TEST_CASE("LoRA files, CLIP skip, eta, noise and an init image reach the backend
     r.init_image = picture;
     r.mask = picture;
   }));
-  CHECK(all.size() == 14);
+  CHECK(all.size() == 16);
   CHECK(pixels_with([](gf_request&) {}, "a red potion <lora:frost>") == with_frost);
   CHECK(pixels_with([](gf_request&) {}, "<lora:frost:1.0>a red potion") == with_frost);
 
@@ -321,6 +323,7 @@ TEST_CASE("what is wrong with a request's LoRA files and pictures is told by nam
   refused([](gf_request& r) { r.clip_skip = 65; }, GF_ERR_INVALID_ARGUMENT, "clip_skip");
   refused([](gf_request& r) { r.prompt_syntax = 2; }, GF_ERR_UNSUPPORTED, "prompt_syntax");
   refused([](gf_request& r) { r.long_prompt = 3; }, GF_ERR_UNSUPPORTED, "long_prompt");
+  refused([](gf_request& r) { r.tile = 4; }, GF_ERR_UNSUPPORTED, "tile");
   refused([](gf_request& r) { r.prompt = "(a:101)"; }, GF_ERR_INVALID_ARGUMENT, "prompt weighs \"a\" by 101");
   refused([](gf_request& r) { r.prompt_2 = "(a:101)"; }, GF_ERR_INVALID_ARGUMENT, "prompt_2");
   refused([](gf_request& r) { r.negative_prompt = "(a:101)"; }, GF_ERR_INVALID_ARGUMENT, "negative_prompt");

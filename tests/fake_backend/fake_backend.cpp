@@ -326,6 +326,7 @@ std::int32_t start(gf_backend_model* model, const gf_backend_conditioning* condi
   }
   hash = mixed(hash, &request->eta, sizeof request->eta);
   hash = mixed(hash, &request->noise, sizeof request->noise);
+  hash = mixed(hash, &request->wrap, sizeof request->wrap);
   const auto pixels = std::size_t{run->width} * run->height;
   if (request->image != nullptr) {
     hash = mixed(hash, request->image, 4 * pixels);

@@ -222,6 +222,31 @@ class Generate(Case):
         self.assertRegex(failed.stderr, "a budget of [0-9]+ bytes would fit")
         self.assertFalse((self.folder / "none.png").exists())
 
+    def test_a_picture_that_is_to_be_tiled_joins_itself(self):
+        self.bad(1, "generate", "moss", "--tile", "z")
+        if not REAL:
+            self.skipTest(NEEDS_REAL)
+        line = self.generate("a stone wall", "--seed", 10, "--steps", 6, "--count", 8, "--tile", "xy", "--out", ".")
+        seams = [image["seam"] for image in line["report"]["images"]]
+        means = {axis: sum(seam[axis] for seam in seams) / len(seams) for axis in "xy"}
+        print("seam scores of 8 tiled pictures, in the mean:", means)
+        self.assertLessEqual(means["x"], 1.1)
+        self.assertLessEqual(means["y"], 1.1)
+        self.assertEqual(line["report"]["request"]["tile"], "xy")
+        picture = line["images"][0]["file"]
+        self.assertIn("Tiling: True", read_png(self.folder / picture).text("parameters"))
+        measured = self.json_line("asset", "seam", picture)  # What the report says is what the picture has.
+        self.assertAlmostEqual(measured["x"]["score"], seams[0]["x"], 6)
+        plain = self.generate("a stone wall", "--seed", 10, "--steps", 6, "--out", "plain.png")
+        self.assertIsNone(plain["report"]["request"]["tile"])
+        self.assertIsNone(plain["report"]["images"][0]["seam"])
+        self.assertNotEqual(list(read_png(self.folder / "plain.png").pixels()),
+                            list(read_png(self.folder / picture).pixels()))
+        along = self.generate("a stone wall", "--seed", 10, "--steps", 6, "--tile", "x", "--out", "along.png")
+        self.assertIn("Tiling: x", read_png(self.folder / "along.png").text("parameters"))
+        self.assertNotEqual(list(read_png(self.folder / "along.png").pixels()),
+                            list(read_png(self.folder / picture).pixels()))
+
     def test_the_recipe_is_in_the_png(self):
         self.good("generate", "a red potion, glass", "--negative", "blurry", "--seed", 5, "--steps", 3, "--cfg", 2.5,
                   "--sampler", "Euler a", "--out", "p.png")

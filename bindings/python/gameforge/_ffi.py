@@ -142,6 +142,8 @@ class Request(_Struct):
         ("idempotency_key", c_char_p),
         ("prompt_syntax", c_uint32),
         ("long_prompt", c_uint32),
+        ("tile", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 

@@ -35,6 +35,7 @@ _MEMORY_MAY_CHANGE_PIXELS = 8
 _NOISES = ("torch", "philox")
 _PROMPT_SYNTAXES = ("weighted", "plain")
 _LONG_PROMPTS = ("chunks", "cut", "refuse")
+_TILES = ("", "x", "y", "xy")
 _PRIORITIES = ("normal", "high", "low")
 # How long a wait stays inside the library before Python may look for Ctrl-C.
 _SLICE_S = 0.2
@@ -316,6 +317,7 @@ class Engine:
         idempotency_key: Optional[str] = None,
         prompt_syntax: str = "weighted",
         long_prompt: str = "chunks",
+        tile: str = "",
     ) -> Job:
         """Hands in a request and answers at once. 0 and None mean the model's default; without a seed one is drawn,
         which Job.info tells. initial_latents: float32, standard normal, [image_count, channels, height/f, width/f].
@@ -324,7 +326,7 @@ class Engine:
         anew. noise: "torch" (diffusers' pictures) or "philox" (CUDA's). priority: "normal", "high" or "low"; users of one
         priority take turns. idempotency_key: while a job that was submitted with it is known, it is the answer.
         prompt_syntax: "weighted" ((a:1.3), [a] and BREAK as in webui) or "plain". long_prompt, of more than 75 tokens:
-        "chunks", "cut" or "refuse"."""
+        "chunks", "cut" or "refuse". tile: "x", "y" or "xy", the axes along which the picture joins itself."""
         library, handle = self._use()
         request = _ffi.Request()
         request.flags = (_RANDOM_SEED if seed is None else 0) | (_KEEP_LATENTS if keep_latents else 0)
@@ -374,6 +376,9 @@ class Engine:
         if long_prompt not in _LONG_PROMPTS:
             raise ValueError(f"long_prompt is {long_prompt!r}; it must be one of {', '.join(_LONG_PROMPTS)}")
         request.long_prompt = _LONG_PROMPTS.index(long_prompt)
+        if tile not in _TILES:
+            raise ValueError(f"tile is {tile!r}; it must be one of {', '.join(map(repr, _TILES))}")
+        request.tile = _TILES.index(tile)
         request.user = _ffi.utf8(user)
         request.user_class = _ffi.utf8(user_class)
         request.idempotency_key = _ffi.utf8(idempotency_key)

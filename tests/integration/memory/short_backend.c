@@ -5,7 +5,6 @@
 
 #include <dlfcn.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -52,14 +51,12 @@ EXPORT int32_t gf_backend_entry(const gf_backend_host* host, gf_backend** backen
     strcpy(error->message, "the torch backend cannot be opened");
     return 304;
   }
-  /* Of each engine, and as long as the process: who opens it may not say when it is done. */
-  gf_backend_host* const changed = malloc(sizeof *changed);
-  if (changed == NULL) return 301;
+  /* One for each engine, since nobody says when it is done with. */
+  static gf_backend_host tables[4096];
+  static _Atomic uint32_t count;
+  gf_backend_host* const changed = &tables[atomic_fetch_add(&count, 1) % 4096];
   *changed = *host;
   real_reserve = host->reserve;
   changed->reserve = reserve;
-  static gf_backend_host* volatile kept[4096]; /* So that they count as reachable. */
-  static _Atomic uint32_t count;
-  kept[atomic_fetch_add(&count, 1) % 4096] = changed;
   return entry(changed, backend, error);
 }
