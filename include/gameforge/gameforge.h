@@ -514,7 +514,9 @@ typedef struct gf_memory_scope_report {
 
 /**
  * Sets what the engines of this process may hold of a device. A budget below what is held grants nothing new, and has
- * idle models given back at once; what a running job holds stays until it is done.
+ * idle models given back at once. A job that samples gives back its model between two steps where that is not enough,
+ * and goes on with the same pixels when there is room again: the report's memory.pauses and paused_us tell. What it
+ * works on stays, latents and encoded prompts; other stages end first.
  *
  * bytes: 0 takes the budget away.
  *

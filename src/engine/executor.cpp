@@ -89,6 +89,7 @@ class Run {
     std::function<Result<std::shared_ptr<pipeline::Backend>>()> open_backend;
     error::ErrorHandler* handler = nullptr;  ///< Its engine's, as the next.
     cache::MemoryLadder* ladder = nullptr;
+    cache::Ledger* ledger = nullptr;
   };
 
   Run(const Job& job, const Clock& clock, Desk desk, std::uint32_t threads, RunRecord& record, StageTimes& times)
@@ -123,6 +124,8 @@ class Run {
   }
 
  private:
+  static constexpr std::uint32_t device = 0;  // The CPU.
+
   Result<void> parts() {
     climb_->at(cache::MemoryStage::loading);
     GF_TRY(const auto model, tried<ModelSlot::Model>("load", [this] { return load(); }));
@@ -140,6 +143,52 @@ class Run {
     return success();
   }
 
+  /// Where the limit has fallen below what is held, the model's parts are given back, first those that the next call
+  /// does not need, then all; the job goes on when there is room for them again. False: it was cancelled meanwhile.
+  bool make_way() {
+    auto& ledger = *desk_.ledger;
+    if (ledger.excess(device) == 0) return true;
+    plan_.thrift |= GF_BACKEND_THRIFT_PARTS;
+    const auto held = ledger.total(device);
+    if (run_ != nullptr) run_->rest(true);
+    if (ledger.excess(device) == 0) return true;
+    if (run_ != nullptr) run_->rest(false);
+    const auto given = held - std::min(held, ledger.total(device));
+    ++record_.pauses;
+    const auto begun_us = clock_.now_us();
+    const auto has_room = [&] {
+      const auto limit = ledger.limit(device);
+      return limit - std::min(limit, ledger.total(device)) >= std::max<std::uint64_t>(given, 1);
+    };
+    constexpr std::chrono::milliseconds nap(2);
+    while (!has_room() && !watcher_.cancelled()) std::this_thread::sleep_for(nap);
+    record_.paused_us += clock_.now_us() - begun_us;
+    return !watcher_.cancelled();
+  }
+
+  /// A call that is made again once there is room, where it was refused because the limit fell below what is held.
+  template <class T, class Body>
+  Result<T> giving_way(Body&& body) {
+    constexpr int most_times = 16;
+    for (int times = 1;; ++times) {
+      Result<T> done = body();
+      if (done || !cache::is_shortage(done.error().status) || times == most_times) return done;
+      // Before there is a run nothing of the job's is worth keeping: it is refused as any other.
+      if (run_ == nullptr || desk_.ledger->excess(device) == 0) return done;
+      if (!make_way()) return was_cancelled();
+    }
+  }
+
+  /// As tried, of what has just failed for the first time.
+  template <class T, class Body>
+  Result<T> tried_after(std::string_view name, Error first, Body&& body) {
+    std::optional<Error> failure(std::move(first));
+    return tried<T>(name, [&]() -> Result<T> {
+      if (auto error = std::exchange(failure, std::nullopt)) return std::move(*error);
+      return giving_way<T>(body);
+    });
+  }
+
   /// Runs a part of the job again where what stopped it may be over. An image that was handed out is never made anew.
   template <class T, class Body>
   Result<T> tried(std::string_view name, Body&& body) {
@@ -148,7 +197,7 @@ class Run {
     operation.limits = {.attempts = 4, .base_us = 20'000, .cap_us = 1'000'000, .asked_cap_us = 10'000'000};
     JobWaiter waiter(watcher_);
     operation.waiter = &waiter;
-    return desk_.handler->run<T>(operation, [&](std::uint32_t) -> Result<T> { return body(); });
+    return desk_.handler->run<T>(operation, [&](std::uint32_t) -> Result<T> { return giving_way<T>(body); });
   }
 
   Result<ModelSlot::Model> load() {
@@ -254,21 +303,29 @@ class Run {
     auto& image_record = record_.images.emplace_back();
     auto begun_us = clock_.now_us();
     GF_TRY(const auto run, model.start(conditioning, request, threads_, watcher_));
+    run_ = run.get();
+    struct Forgotten {
+      pipeline::BackendRun*& run;
+      ~Forgotten() { run = nullptr; }
+    } const forgotten{run_};
     desk_.progress(Stage::sampling, 0, wanted.steps, image_);
     auto total = wanted.steps;
     for (std::uint32_t remaining = std::numeric_limits<std::uint32_t>::max(); remaining != 0;) {
       if (watcher_.cancelled()) return was_cancelled();
-      auto stepped = run->step(threads_, watcher_);
+      if (!make_way()) return was_cancelled();
+      bool ran_short = false;
+      const auto step = [&]() -> Result<std::uint32_t> {
+        auto done = run->step(threads_, watcher_);
+        if (!done) ran_short = ran_short || cache::is_shortage(done.error().status);
+        return done;
+      };
+      auto stepped = giving_way<std::uint32_t>(step);
+      // The steps before it stay, unless the backend had come too far with this one to do it again.
       if (!stepped && cache::is_shortage(stepped.error().status)) {
-        // The steps before it stay, unless the backend had come too far with this one to do it again.
-        bool first = true;
-        stepped = tried<std::uint32_t>("step", [&]() -> Result<std::uint32_t> {
-          if (std::exchange(first, false)) return std::move(stepped).error();
-          return run->step(threads_, watcher_);
-        });
-        if (!stepped && stepped.error().status == Status::wrong_state) {
-          return Error{Status::out_of_device_memory, "a step ended without memory, and is not to be done again", {}};
-        }
+        stepped = tried_after<std::uint32_t>("step", std::move(stepped).error(), step);
+      }
+      if (!stepped && ran_short && stepped.error().status == Status::wrong_state) {
+        return Error{Status::out_of_device_memory, "a step ended without memory, and is not to be done again", {}};
       }
       GF_TRY(const auto left, std::move(stepped));
       if (left >= remaining) {
@@ -292,14 +349,11 @@ class Run {
     image->seed = request.seed;
     image->rgba.resize(image->byte_count());
     climb_->at(cache::MemoryStage::decoding);
-    auto decoded = run->decode(threads_, watcher_, image->rgba);
+    const auto decode = [&] { return run->decode(threads_, watcher_, image->rgba); };
+    auto decoded = giving_way<void>(decode);
+    // The latents are finished: whatever memory is made now, they are not sampled anew.
     if (!decoded && cache::is_shortage(decoded.error().status)) {
-      // The latents are finished: whatever memory is made now, they are not sampled anew.
-      bool first = true;
-      decoded = tried<void>("decode", [&]() -> Result<void> {
-        if (std::exchange(first, false)) return std::move(decoded).error();
-        return run->decode(threads_, watcher_, image->rgba);
-      });
+      decoded = tried_after<void>("decode", std::move(decoded).error(), decode);
     }
     GF_TRYV(std::move(decoded));
     image_record.decode_us = clock_.now_us() - begun_us;
@@ -329,6 +383,7 @@ class Run {
   StageTimes& times_;
   std::uint32_t image_ = 0;
   cache::MemoryLadder::Climb* climb_ = nullptr;  // While all() runs.
+  pipeline::BackendRun* run_ = nullptr;          // While an image is made.
   JobPlan plan_;
   JobWatcher watcher_;
 };
@@ -414,6 +469,7 @@ void Engine::State::run_job(const std::shared_ptr<Job>& job, std::uint32_t execu
     };
     desk.handler = handler.get();
     desk.ladder = ladder.get();
+    desk.ledger = &ledger;
     Run run(*job, clock, std::move(desk), options.thread_count, *record, times);
     return run.all();
   });

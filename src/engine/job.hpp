@@ -62,6 +62,8 @@ struct RunRecord {
   std::uint32_t executor = 0;
   bool model_was_loaded = false;          ///< Before the job came.
   std::uint64_t ledger_peak_bytes = 0;    ///< Of the device while the job ran, whoever held them.
+  std::uint32_t pauses = 0;               ///< How often it gave its parts back between two steps, and waited for room.
+  std::int64_t paused_us = 0;             ///< All of them.
   std::vector<std::string> memory_rungs;  ///< What was done against shortages, in order.
   std::uint64_t peak_resident_bytes = 0;
   std::vector<std::string> warnings;

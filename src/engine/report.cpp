@@ -195,7 +195,7 @@ std::string report_json(const JobSnapshot& job) {
     out.key("memory").begin_object().member("ledger_peak_bytes", record->ledger_peak_bytes);
     out.member("peak_resident_bytes", record->peak_resident_bytes).key("rungs").begin_array();
     for (const auto& rung : record->memory_rungs) out.text(rung);
-    out.end_array().end_object();
+    out.end_array().member("pauses", record->pauses).member("paused_us", record->paused_us).end_object();
   } else {
     out.key("threads").null().key("memory").null();
   }

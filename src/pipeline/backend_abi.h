@@ -259,6 +259,9 @@ struct gf_backend {
                    gf_backend_error* error);
   /* Does the next step; *remaining receives how many are left. 104 (wrong state) when none was. */
   int32_t (*step)(gf_backend_run* run, const gf_backend_call* call, uint32_t* remaining, gf_backend_error* error);
+  /* Between two calls: gives back the parts of the model that the run does not need for its next step, and with
+   * keep_next 0 those too. The latents stay; the next call reads what it needs again. */
+  void (*rest)(gf_backend_run* run, uint32_t keep_next);
   /* Decodes to RGBA8, sRGB, top row first, stride 4 * width; `pixels` holds width * height * 4 bytes. */
   int32_t (*decode)(gf_backend_run* run, const gf_backend_call* call, uint8_t* pixels, uint64_t bytes,
                     gf_backend_error* error);

@@ -314,7 +314,7 @@ Result<std::shared_ptr<Backend>> Backend::create(std::shared_ptr<const BackendLi
                  {}};
   }
   if (!raw->load || !raw->model_info || !raw->unload || !raw->encode || !raw->conditioning_warnings ||
-      !raw->conditioning_info || !raw->conditioning_free || !raw->start || !raw->step || !raw->decode ||
+      !raw->conditioning_info || !raw->conditioning_free || !raw->start || !raw->step || !raw->rest || !raw->decode ||
       !raw->latents || !raw->finish || !raw->statistics || !raw->build_json || !raw->destroy) {
     return Error{Status::backend_version_clash, fmt::format("{} gave a table with a hole in it", path), {}};
   }
@@ -453,6 +453,11 @@ Result<std::uint32_t> BackendRun::step(std::uint32_t threads, CallWatcher& watch
     return model_->backend().backend_->step(run_, call.raw(), &remaining, error);
   }));
   return remaining;
+}
+
+void BackendRun::rest(bool keep_next) noexcept {
+  const auto tag = model_->counts_as(cache::MemoryStage::sampling);
+  fenced_quietly([&] { model_->backend().backend_->rest(run_, keep_next ? 1 : 0); });
 }
 
 Result<void> BackendRun::decode(std::uint32_t threads, CallWatcher& watcher, std::span<std::uint8_t> pixels) {

@@ -158,6 +158,9 @@ class BackendRun {
 
   /// Does a step; the answer is how many are left.
   Result<std::uint32_t> step(std::uint32_t threads, CallWatcher& watcher);
+  /// Gives back the model's parts, but for what the next step needs unless that goes too. The next call reads them
+  /// again.
+  void rest(bool keep_next) noexcept;
   Result<void> decode(std::uint32_t threads, CallWatcher& watcher, std::span<std::uint8_t> pixels);
   Result<void> latents(std::span<float> values);
 

@@ -475,6 +475,8 @@ std::int32_t step(gf_backend_run* handle, const gf_backend_call* raw_call, std::
   });
 }
 
+void rest(gf_backend_run* handle, std::uint32_t keep_next) { handle->run->rest(keep_next != 0); }
+
 std::int32_t decode(gf_backend_run* handle, const gf_backend_call* raw_call, std::uint8_t* pixels, std::uint64_t bytes,
                     gf_backend_error* error) {
   return edge(error, [&]() -> Result<void> {
@@ -567,6 +569,7 @@ GF_BACKEND_EXPORT std::int32_t gf_backend_entry(const gf_backend_host* host, gf_
     table.conditioning_free = conditioning_free;
     table.start = start;
     table.step = step;
+    table.rest = rest;
     table.decode = decode;
     table.latents = latents;
     table.finish = finish;

@@ -238,10 +238,9 @@ Result<std::unique_ptr<Model>> Model::load(const Host& host, const std::string& 
   return model;
 }
 
-void Model::let_go_of_all_but(const AnyPart& one, const Call& call) const {
-  if (!call.is_thrifty(GF_BACKEND_THRIFT_PARTS)) return;
+void Model::let_go_of_all_but(const AnyPart* one) const {
   const auto go = [&](AnyPart& part) {
-    if (&part != &one) part.let_go();
+    if (&part != one) part.let_go();
   };
   for (const auto& text : text_) go(*text.encoder);
   go(*unet_);
@@ -250,22 +249,22 @@ void Model::let_go_of_all_but(const AnyPart& one, const Call& call) const {
 }
 
 Result<std::shared_ptr<TextEncoder>> Model::use_text(std::size_t at, const Call& call) const {
-  let_go_of_all_but(*text_[at].encoder, call);
+  if (call.is_thrifty(GF_BACKEND_THRIFT_PARTS)) let_go_of_all_but(text_[at].encoder.get());
   return text_[at].encoder->use(call);
 }
 
 Result<std::shared_ptr<Unet>> Model::use_unet(const Call& call) const {
-  let_go_of_all_but(*unet_, call);
+  if (call.is_thrifty(GF_BACKEND_THRIFT_PARTS)) let_go_of_all_but(unet_.get());
   return unet_->use(call);
 }
 
 Result<std::shared_ptr<Vae>> Model::use_decoder(const Call& call) const {
-  let_go_of_all_but(*decoder_, call);
+  if (call.is_thrifty(GF_BACKEND_THRIFT_PARTS)) let_go_of_all_but(decoder_.get());
   return decoder_->use(call);
 }
 
 Result<std::shared_ptr<Vae>> Model::use_encoder(const Call& call) const {
-  let_go_of_all_but(*encoder_, call);
+  if (call.is_thrifty(GF_BACKEND_THRIFT_PARTS)) let_go_of_all_but(encoder_.get());
   return encoder_->use(call);
 }
 

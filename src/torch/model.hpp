@@ -97,6 +97,9 @@ class Model {
   /// The half of the VAE that takes pictures to latents; read when it is first asked for.
   Result<std::shared_ptr<Vae>> use_encoder(const Call& call) const;
 
+  /// Lets every part go, but for the denoiser if that is to stay. Who uses one keeps it.
+  void rest(bool keep_denoiser) const { let_go_of_all_but(keep_denoiser ? unet_.get() : nullptr); }
+
   const ModelIndex& index() const { return index_; }
   const SchedulerConfig& scheduler() const { return scheduler_; }
   const std::vector<TextPart>& text() const { return text_; }
@@ -123,7 +126,7 @@ class Model {
   template <class Network, class Build, class Pack>
   Result<std::shared_ptr<Part<Network>>> file_part(const std::string& folder, const char* stem, Build build, Pack pack,
                                                    std::uint64_t* memory_bytes);
-  void let_go_of_all_but(const AnyPart& one, const Call& call) const;
+  void let_go_of_all_but(const AnyPart* one) const;
 
   const Host& host_;
   std::uint32_t device_;

@@ -192,6 +192,11 @@ Result<void> Run::step(const Call& call) {
   return success();
 }
 
+void Run::rest(bool keep_denoiser) {
+  if (!keep_denoiser) unet_.reset();
+  model_.rest(keep_denoiser);
+}
+
 Result<at::Tensor> Run::decode(const Call& call) {
   unet_.reset();
   GF_TRY(const auto decoder, model_.use_decoder(call));

@@ -67,6 +67,9 @@ class Run {
   /// it is done anew, or answers wrong_state where it had come too far for that.
   Result<void> step(const Call& call);
 
+  /// Gives back the model's parts, but for the denoiser unless that goes too; the next call reads them again.
+  void rest(bool keep_denoiser);
+
   /// The latents as they stand, still times the VAE's scaling factor. [1, channels, h, w]
   const at::Tensor& latents() const { return latents_; }
 

@@ -391,6 +391,8 @@ std::int32_t latents(const gf_backend_run* run, float* values, std::uint64_t cou
   return 0;
 }
 
+void rest(gf_backend_run*, std::uint32_t) {}
+
 void finish(gf_backend_run* run) {
   if (run == nullptr) return;
   if (run->activation_bytes != 0) {
@@ -445,6 +447,7 @@ __attribute__((visibility("default"))) std::int32_t gf_backend_entry(const gf_ba
   table.step = step;
   table.decode = decode;
   table.latents = latents;
+  table.rest = rest;
   table.finish = finish;
   table.statistics = statistics;
   table.build_json = build_json;

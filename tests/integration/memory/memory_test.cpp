@@ -218,6 +218,69 @@ TEST_CASE("from the peak down to a tenth of it a budget is kept, and where it is
   CHECK(least <= peak * 60 / 100);
 }
 
+TEST_CASE("a running job gives its memory back within a step, waits, and goes on with the same pixels") {
+  Engine engine(options(GAMEFORGE_MODELS));
+  const auto wanted = request("gameforge-tiles", 150);
+  const auto right = run(engine, wanted);
+  REQUIRE(right.status == GF_OK);
+  const auto step_us = [&] {
+    const auto begun = std::chrono::steady_clock::now();
+    run(engine, request("gameforge-tiles", 100));
+    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun) / 100;
+  }();
+  const auto job = engine.submit(wanted);
+  const auto at_step = [&](const gameforge::JobId& of, std::uint32_t step) {
+    gf_job_info info = GF_JOB_INFO_INIT;
+    for (int naps = 0; naps < 60'000; ++naps) {
+      info = engine.status(of);
+      if (info.state >= GF_JOB_DONE || (info.stage == GF_STAGE_SAMPLING && info.step >= step)) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return info;
+  };
+  REQUIRE(at_step(job, 5).state == GF_JOB_RUNNING);
+  const std::uint64_t little = std::uint64_t{4} << 20;
+  const auto asked = std::chrono::steady_clock::now();
+  set_budget(engine, little);
+  while (memory(engine).live_bytes > little && std::chrono::steady_clock::now() - asked < std::chrono::seconds(30)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  const auto took = std::chrono::steady_clock::now() - asked;
+  CHECK(memory(engine).live_bytes <= little);
+  const auto paused_at = engine.status(job).step;
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  CHECK(engine.status(job).step <= paused_at + 1);  // The step that was told a moment later.
+  CHECK(engine.status(job).state == GF_JOB_RUNNING);
+  set_budget(engine, 0);
+  gf_job_info info = GF_JOB_INFO_INIT;
+  const bool ended = engine.wait(job, patience, &info);
+  REQUIRE(ended);
+  const auto image = engine.image(job, 0);
+  const std::vector<std::uint8_t> pixels(image.pixels(), image.pixels() + image.info().byte_count);
+  CHECK(pixels == right.pixels);
+  CHECK(engine.report_json(job).find("\"pauses\":1") != std::string::npos);
+  MESSAGE("given back after " << std::chrono::duration_cast<std::chrono::microseconds>(took).count()
+                              << " us; a step takes " << step_us.count() << " us");
+#if !defined(__SANITIZE_ADDRESS__)
+  CHECK(took <= 10 * step_us + std::chrono::milliseconds(50));  // One step, on a machine that is busy besides.
+#endif
+
+  // One that waits can be cancelled.
+  const auto second = engine.submit(wanted);
+  REQUIRE(at_step(second, 3).state == GF_JOB_RUNNING);
+  set_budget(engine, little);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  engine.cancel(second);
+  gf_status status = GF_OK;
+  try {
+    (void)engine.wait(second, patience, &info);
+  } catch (const gameforge::Error& error) {
+    status = error.status();
+  }
+  CHECK(status == GF_ERR_CANCELLED);
+  set_budget(engine, 0);
+}
+
 TEST_CASE("models that take turns leave nothing behind, in the ledger and in the process") {
   const Names names({"one", "two", "three"});
   Engine engine(options(names.folder.path()));
@@ -261,15 +324,22 @@ TEST_CASE("engines that come and go leave nothing behind") {
     live = memory(engine).live_bytes;
   }
   CHECK(live == 0);
-  const auto resident = resident_bytes();
+  // The C library hands each executor's thread one of several heaps, which keep what they had: the reading moves within
+  // what they hold together, so the most of the first third is compared with the least of the last.
   const auto engines = number_of("GAMEFORGE_ENGINES", 30);
-  for (std::uint64_t i = 0; i < engines; ++i) one();
+  std::uint64_t most_first = 0;
+  std::uint64_t least_last = UINT64_MAX;
+  for (std::uint64_t i = 0; i < engines; ++i) {
+    one();
+    if (i < engines / 3) most_first = std::max(most_first, resident_bytes());
+    if (i >= engines - engines / 3) least_last = std::min(least_last, resident_bytes());
+  }
   Engine engine(options(GAMEFORGE_MODELS));
   CHECK(memory(engine).live_bytes == 0);
-  MESSAGE(engines << " engines: resident " << (resident >> 10) << " KiB before, " << (resident_bytes() >> 10)
-                  << " KiB after");
+  MESSAGE(engines << " engines: resident at most " << (most_first >> 10) << " KiB in the first third, at least "
+                  << (least_last >> 10) << " KiB in the last");
 #if !defined(__SANITIZE_ADDRESS__)
-  CHECK(resident_bytes() <= resident + (std::uint64_t{8} << 20));
+  CHECK(least_last <= most_first + (std::uint64_t{8} << 20));
 #endif
 }
 
