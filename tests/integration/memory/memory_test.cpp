@@ -218,6 +218,47 @@ TEST_CASE("from the peak down to a tenth of it a budget is kept, and where it is
   CHECK(least <= peak * 60 / 100);
 }
 
+TEST_CASE(
+    "a large picture is decoded in tiles where that is allowed, and says so; where it is not, the error names it") {
+  // Of a model with eight pixels a latent, where the decode is what takes most.
+  Engine engine(options(GAMEFORGE_GOLDEN_MODELS));
+  auto wanted = request("sdxl", 1);
+  wanted.width_px = wanted.height_px = 512;
+  const auto right = run(engine, wanted);
+  REQUIRE(right.status == GF_OK);
+  give_all_back(engine);
+  const auto peak = peak_of(engine, wanted);
+  auto allowed = wanted;
+  allowed.memory_may_change_pixels = true;
+  int tiled = 0;
+  for (int percent = 95; percent >= 20 && tiled == 0; percent -= 5) {
+    CAPTURE(percent);
+    give_all_back(engine);
+    set_budget(engine, peak * static_cast<std::uint64_t>(percent) / 100);
+    const auto without = run(engine, wanted);
+    if (without.status != GF_OK) {
+      give_all_back(engine);
+      const auto with = run(engine, allowed);
+      if (with.status == GF_OK) {
+        ++tiled;
+        CHECK(without.report.find("not allowed: tile_vae") != std::string::npos);
+        CHECK(with.report.find("\"tile_vae\"") != std::string::npos);
+        CHECK(with.pixels != right.pixels);
+        std::uint64_t difference = 0;
+        for (std::size_t i = 0; i < right.pixels.size(); ++i) {
+          difference += static_cast<std::uint64_t>(std::abs(int{with.pixels[i]} - int{right.pixels[i]}));
+        }
+        const auto mean = static_cast<double>(difference) / static_cast<double>(right.pixels.size());
+        CHECK(mean < 8);
+        MESSAGE("at " << percent << " % of " << (peak >> 10) << " KiB the picture is decoded in tiles, " << mean
+                      << " levels off in the mean");
+      }
+    }
+    set_budget(engine, 0);
+  }
+  CHECK(tiled == 1);
+}
+
 TEST_CASE("a running job gives its memory back within a step, waits, and goes on with the same pixels") {
   Engine engine(options(GAMEFORGE_MODELS));
   const auto wanted = request("gameforge-tiles", 150);
@@ -341,6 +382,18 @@ TEST_CASE("engines that come and go leave nothing behind") {
 #if !defined(__SANITIZE_ADDRESS__)
   CHECK(least_last <= most_first + (std::uint64_t{8} << 20));
 #endif
+}
+
+TEST_CASE("beside a libtorch that was there before, weights alone are charged, and the report says so" *
+          doctest::skip(std::getenv("GAMEFORGE_LIBTORCH_FIRST") == nullptr)) {  // A process of its own: see CMakeLists.
+  REQUIRE(dlopen(GAMEFORGE_LIBTORCH, RTLD_NOW | RTLD_LOCAL) != nullptr);
+  Engine engine(options(GAMEFORGE_MODELS));
+  const auto outcome = run(engine, request());
+  CHECK(outcome.status == GF_OK);
+  CHECK(outcome.report.find("\"ledger\":false") != std::string::npos);
+  CHECK(memory(engine).live_bytes > (std::uint64_t{40} << 20));
+  give_all_back(engine);
+  CHECK(memory(engine).live_bytes == 0);
 }
 
 TEST_CASE("two engines share a budget that fits one model, and both get on") {
