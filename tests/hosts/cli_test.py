@@ -204,13 +204,13 @@ class Generate(Case):
         line = self.generate("a red potion", "--seed", 1, "--steps", 4, "--memory-budget", "96MiB", "--out", "potion.png")
         memory = line["memory"]
         self.assertEqual(memory["budget_bytes"], budget)
-        self.assertGreater(memory["ledger_peak_bytes"], 0)
         self.assertLessEqual(memory["ledger_peak_bytes"], budget)
         print("memory with a budget of 96 MiB:", memory)
         if "ASAN_OPTIONS" not in os.environ:  # The sanitizer's shadow and quarantine are not ours.
             self.assertLessEqual(memory["resident_peak_bytes"] - memory["resident_before_bytes"], budget + (32 << 20))
         if not REAL:
             return
+        self.assertGreater(memory["ledger_peak_bytes"], 1 << 20)
         # The whole model does not fit here: it comes and goes in parts, and the picture is the same.
         small = self.generate("a red potion", "--seed", 1, "--steps", 4, "--memory-budget", "36MiB", "--out", "small.png")
         self.assertEqual(small["report"]["memory"]["rungs"], ["offload_parts"])
