@@ -278,6 +278,11 @@ std::uint64_t Ledger::excess(std::uint32_t device) const noexcept {
   return held > most ? held - most : 0;
 }
 
+std::uint64_t Ledger::room(std::uint32_t device) const noexcept {
+  const auto most = limit(device);
+  return most - std::min(most, total(device));
+}
+
 Ledger::Owner* Ledger::owner(std::uint32_t device, std::string_view name) {
   if (device >= max_devices) return nullptr;
   auto& first = accounts_[device].owners;

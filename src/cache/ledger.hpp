@@ -126,6 +126,8 @@ class Ledger {
   /// Bytes held and promised, and how many of them are past the limit.
   std::uint64_t total(std::uint32_t device) const noexcept;
   std::uint64_t excess(std::uint32_t device) const noexcept;
+  /// Bytes that could still be promised, 0 past the limit.
+  std::uint64_t room(std::uint32_t device) const noexcept;
 
   /// The owner of that name, made at its first use. nullptr for an unknown device. Throws bad_alloc.
   Owner* owner(std::uint32_t device, std::string_view name);

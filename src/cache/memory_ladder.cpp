@@ -44,9 +44,7 @@ class WaitForOthers final : public LadderRung {
   bool mends() const override { return false; }
   bool climb(const LadderRequest& request, const Shortage& shortage, void*) override {
     const auto fits = [&] {
-      const auto limit = ledger_->limit(request.device);
-      const auto held = ledger_->total(request.device);
-      const auto free = limit - std::min(limit, held);
+      const auto free = ledger_->room(request.device);
       if (shortage.needed <= free) return true;
       return ledger_->reclaim(request.device, shortage.needed - free) > 0;
     };

@@ -134,9 +134,7 @@ std::uint64_t EnhancedModelCache::capacity() const noexcept {
 }
 
 std::uint64_t EnhancedModelCache::room(std::uint64_t reserved) const noexcept {
-  const auto limit = ledger_.limit(options_.device);
-  const auto total = ledger_.total(options_.device);
-  auto free = limit - std::min(limit, total);
+  auto free = ledger_.room(options_.device);
   if (options_.most_bytes != 0) {
     free = std::min(free, options_.most_bytes - std::min(options_.most_bytes, device_bytes_));
   }

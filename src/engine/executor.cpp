@@ -143,25 +143,24 @@ class Run {
     return success();
   }
 
-  /// Where the limit has fallen below what is held, the model's parts are given back, first those that the next call
-  /// does not need, then all; the job goes on when there is room for them again. False: it was cancelled meanwhile.
+  /// With a run. Where the limit has fallen below what is held, the model's parts are given back, first those that the
+  /// next call does not need, then all; the job goes on when there is room for them again. False: it was cancelled
+  /// meanwhile.
   bool make_way() {
     auto& ledger = *desk_.ledger;
     if (ledger.excess(device) == 0) return true;
     plan_.thrift |= GF_BACKEND_THRIFT_PARTS;
     const auto held = ledger.total(device);
-    if (run_ != nullptr) run_->rest(true);
+    run_->rest(true);
     if (ledger.excess(device) == 0) return true;
-    if (run_ != nullptr) run_->rest(false);
+    run_->rest(false);
     const auto given = held - std::min(held, ledger.total(device));
     ++record_.pauses;
     const auto begun_us = clock_.now_us();
-    const auto has_room = [&] {
-      const auto limit = ledger.limit(device);
-      return limit - std::min(limit, ledger.total(device)) >= std::max<std::uint64_t>(given, 1);
-    };
-    constexpr std::chrono::milliseconds nap(2);
-    while (!has_room() && !watcher_.cancelled()) std::this_thread::sleep_for(nap);
+    JobWaiter waiter(watcher_);
+    constexpr std::int64_t nap_us = 2000;
+    while (ledger.room(device) < std::max<std::uint64_t>(given, 1) && waiter.wait(nap_us)) {
+    }
     record_.paused_us += clock_.now_us() - begun_us;
     return !watcher_.cancelled();
   }
@@ -179,13 +178,15 @@ class Run {
     }
   }
 
-  /// As tried, of what has just failed for the first time.
+  /// A call of a run, which goes to the handler only once memory has run out: the run stays as it is meanwhile.
   template <class T, class Body>
-  Result<T> tried_after(std::string_view name, Error first, Body&& body) {
-    std::optional<Error> failure(std::move(first));
+  Result<T> tried_when_short(std::string_view name, Body&& body) {
+    auto done = giving_way<T>(body);
+    if (done || !cache::is_shortage(done.error().status)) return done;
+    std::optional<Error> first(std::move(done).error());
     return tried<T>(name, [&]() -> Result<T> {
-      if (auto error = std::exchange(failure, std::nullopt)) return std::move(*error);
-      return giving_way<T>(body);
+      if (auto error = std::exchange(first, std::nullopt)) return std::move(*error);
+      return body();
     });
   }
 
@@ -319,11 +320,8 @@ class Run {
         if (!done) ran_short = ran_short || cache::is_shortage(done.error().status);
         return done;
       };
-      auto stepped = giving_way<std::uint32_t>(step);
       // The steps before it stay, unless the backend had come too far with this one to do it again.
-      if (!stepped && cache::is_shortage(stepped.error().status)) {
-        stepped = tried_after<std::uint32_t>("step", std::move(stepped).error(), step);
-      }
+      auto stepped = tried_when_short<std::uint32_t>("step", step);
       if (!stepped && ran_short && stepped.error().status == Status::wrong_state) {
         return Error{Status::out_of_device_memory, "a step ended without memory, and is not to be done again", {}};
       }
@@ -349,13 +347,8 @@ class Run {
     image->seed = request.seed;
     image->rgba.resize(image->byte_count());
     climb_->at(cache::MemoryStage::decoding);
-    const auto decode = [&] { return run->decode(threads_, watcher_, image->rgba); };
-    auto decoded = giving_way<void>(decode);
     // The latents are finished: whatever memory is made now, they are not sampled anew.
-    if (!decoded && cache::is_shortage(decoded.error().status)) {
-      decoded = tried_after<void>("decode", std::move(decoded).error(), decode);
-    }
-    GF_TRYV(std::move(decoded));
+    GF_TRYV(tried_when_short<void>("decode", [&] { return run->decode(threads_, watcher_, image->rgba); }));
     image_record.decode_us = clock_.now_us() - begun_us;
     times_.decode_us += image_record.decode_us;
     if (wanted.tile_x || wanted.tile_y) {

@@ -26,6 +26,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -121,7 +122,6 @@ TorchBackend& of(gf_backend* self);
 struct gf_backend_model {
   TorchBackend* backend = nullptr;
   std::shared_ptr<const gf::torch::Model> model;
-  std::uint64_t counted_bytes = 0;  // What it came to in the backend's statistics.
 
   /// A model with LoRA files at work, and what a lenient plan had to say of them.
   struct Set {
@@ -163,8 +163,8 @@ struct TorchBackend {
   Host host;
   std::string version;
   std::string build;
-  std::atomic<std::uint32_t> models{0};
-  std::atomic<std::uint64_t> weight_bytes{0};
+  std::mutex models_mutex;
+  std::set<const gf_backend_model*> models;  // Loaded. Guarded by models_mutex, which is held for moments alone.
   std::atomic<std::uint64_t> load_us{0};
   std::atomic<std::uint64_t> encode_us{0};
   std::atomic<std::uint64_t> step_us{0};
@@ -253,9 +253,10 @@ std::int32_t load(gf_backend* self, const gf_backend_load_request* request, cons
     auto handle = std::make_unique<gf_backend_model>();
     handle->backend = &backend;
     GF_TRY(handle->model, gf::torch::Model::load(backend.host, request->path, request->device, call));
-    ++backend.models;
-    handle->counted_bytes = handle->model->weight_bytes();
-    backend.weight_bytes += handle->counted_bytes;
+    {
+      const std::lock_guard lock(backend.models_mutex);
+      backend.models.insert(handle.get());
+    }
     *out = handle.release();
     return gf::success();
   });
@@ -299,8 +300,10 @@ void model_info(const gf_backend_model* handle, gf_backend_model_info* out) {
 void unload(gf_backend_model* handle) {
   if (handle == nullptr) return;
   auto& backend = *handle->backend;
-  --backend.models;
-  backend.weight_bytes -= handle->counted_bytes;
+  {
+    const std::lock_guard lock(backend.models_mutex);
+    backend.models.erase(handle);
+  }
   delete handle;
 }
 
@@ -514,11 +517,14 @@ std::int32_t latents(const gf_backend_run* handle, float* values, std::uint64_t 
 void finish(gf_backend_run* run) { delete run; }
 
 void statistics(gf_backend* self, gf_backend_statistics* out) {
-  const auto& backend = of(self);
+  auto& backend = of(self);
   gf_backend_statistics now{};
   now.struct_size = out->struct_size;
-  now.models = backend.models;
-  now.weight_bytes = backend.weight_bytes;
+  {
+    const std::lock_guard lock(backend.models_mutex);
+    now.models = static_cast<std::uint32_t>(backend.models.size());
+    for (const auto* model : backend.models) now.weight_bytes += model->model->weight_bytes();
+  }
   now.load_us = backend.load_us;
   now.encode_us = backend.encode_us;
   now.step_us = backend.step_us;

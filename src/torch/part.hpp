@@ -47,12 +47,6 @@ class Part final : public AnyPart {
     return use(untold);
   }
 
-  /// The network while its weights are here, else nothing.
-  std::shared_ptr<Network> here() const {
-    const std::lock_guard lock(mutex_);
-    return network_ ? network_ : last_.lock();
-  }
-
   void let_go() override {
     std::shared_ptr<Network> going;  // Freed without the lock.
     {
@@ -66,7 +60,7 @@ class Part final : public AnyPart {
  private:
   const Make make_;
   const std::shared_ptr<AnyPart> beneath_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::shared_ptr<Network> network_;  // Guarded by mutex_, as the next.
   std::weak_ptr<Network> last_;
 };

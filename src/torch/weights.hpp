@@ -25,9 +25,6 @@ struct Packable {
   at::Tensor packed;  // Opaque to ATen; undefined while the weight is plain.
 
   bool defined() const { return weight.defined() || packed.defined(); }
-  std::uint64_t bytes() const {
-    return static_cast<std::uint64_t>((weight.defined() ? weight : packed).numel()) * sizeof(float);
-  }
   /// The plain weight, unpacked again where it is packed: the same values.
   at::Tensor plain() const { return weight.defined() ? weight : packed.to_dense(); }
 };

@@ -1,4 +1,5 @@
 // Memory through the C ABI: budgets that are obeyed and given back for, reports, scopes.
+#include "../support/soon.hpp"
 #include "gameforge/gameforge.h"
 #include "support.hpp"
 
@@ -63,14 +64,6 @@ struct Engine {
     return Json::parse(gf::test::text_of(
         [this](char* buffer, std::uint64_t* size) { return gf_engine_memory_json(handle, buffer, size); }));
   }
-  template <class Condition>
-  static bool soon(Condition&& condition) {
-    for (int tries = 0; tries < 30'000; ++tries) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return false;
-  }
 };
 
 }  // namespace
@@ -95,9 +88,9 @@ TEST_CASE("a budget that falls below what is held has idle models given back, wi
   REQUIRE(engine.load("first") == GF_OK);
   REQUIRE(engine.load("second") == GF_OK);
   REQUIRE(gf_engine_set_memory_budget(engine.handle, 0, 1'500'000) == GF_OK);
-  CHECK(Engine::soon([&] { return engine.report().live_bytes == 1'000'000; }));
+  CHECK(gf::test::soon([&] { return engine.report().live_bytes == 1'000'000; }));
   REQUIRE(gf_engine_set_memory_budget(engine.handle, 0, 1) == GF_OK);
-  CHECK(Engine::soon([&] { return engine.report().live_bytes == 0; }));
+  CHECK(gf::test::soon([&] { return engine.report().live_bytes == 0; }));
 }
 
 TEST_CASE("a request gives back what is idle and says how much; pinned models stay") {

@@ -1,6 +1,7 @@
 // Memory end to end: the shipped model on libtorch through the C ABI, with budgets, refusals, switches and engines that
 // come and go. Short forms here; the long ones are ctest's `soak`.
 #include "../../support/files.hpp"
+#include "../../support/soon.hpp"
 #include "gameforge/gameforge.hpp"
 
 #include <doctest/doctest.h>
@@ -283,9 +284,7 @@ TEST_CASE("a running job gives its memory back within a step, waits, and goes on
   const std::uint64_t little = std::uint64_t{4} << 20;
   const auto asked = std::chrono::steady_clock::now();
   set_budget(engine, little);
-  while (memory(engine).live_bytes > little && std::chrono::steady_clock::now() - asked < std::chrono::seconds(30)) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  CHECK(gf::test::soon([&] { return memory(engine).live_bytes <= little; }));
   const auto took = std::chrono::steady_clock::now() - asked;
   CHECK(memory(engine).live_bytes <= little);
   const auto paused_at = engine.status(job).step;

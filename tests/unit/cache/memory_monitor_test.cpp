@@ -2,6 +2,7 @@
 
 #include "cache/nvml_source.hpp"
 #include "fake_nvml/fake_cards.hpp"
+#include "support/soon.hpp"
 
 #include <doctest/doctest.h>
 
@@ -78,14 +79,6 @@ struct World {
     std::unique_lock lock(mutex);
     return changed.wait_for(lock, std::chrono::seconds(30), std::forward<Condition>(condition));
   }
-  template <class Condition>
-  static bool soon(Condition&& condition) {
-    for (int tries = 0; tries < 30'000; ++tries) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return false;
-  }
 };
 
 }  // namespace
@@ -109,7 +102,7 @@ TEST_CASE("an outside grab lowers the limit, raises one event, and idle bytes ar
     CHECK(event.reading.other_processes == 650 * mib);
     CHECK(event.reclaimed > 0);
   }
-  CHECK(World::soon([&] { return world.ledger->total(1) < 300 * mib; }));
+  CHECK(gf::test::soon([&] { return world.ledger->total(1) < 300 * mib; }));
   world.monitor->job_ended();
 }
 
@@ -121,7 +114,7 @@ TEST_CASE("a grab beyond what is left stops what is new and takes idle bytes dow
   world.monitor->job_began();
   CHECK(world.ledger->limit(1) == 950 * mib);
   world.outside_uses(1000 * mib);
-  CHECK(World::soon([&] { return world.ledger->limit(1) <= 450 * mib && world.ledger->excess(1) == 0; }));
+  CHECK(gf::test::soon([&] { return world.ledger->limit(1) <= 450 * mib && world.ledger->excess(1) == 0; }));
   CHECK(world.ledger->reserve(1, MemoryKind::activations, 500 * mib).error().status == Status::over_budget);
   world.monitor->job_ended();
 }
@@ -129,7 +122,7 @@ TEST_CASE("a grab beyond what is left stops what is new and takes idle bytes dow
 TEST_CASE("without a job the monitor sleeps: it neither wakes up nor asks the card") {
   World world;
   world.monitor->job_began();
-  REQUIRE(World::soon([&] { return world.reads() > 3; }));
+  REQUIRE(gf::test::soon([&] { return world.reads() > 3; }));
   world.monitor->job_ended();
   // A look that was due when the job ended may still come; then nothing more.
   std::this_thread::sleep_for(std::chrono::milliseconds(150));
@@ -147,8 +140,8 @@ TEST_CASE("a budget that falls below what is held is acted on, though no job run
   const auto idle = std::make_shared<IdleBytes>(*world.ledger, 1, 300 * mib);
   world.ledger->add_reclaimer(idle);
   world.ledger->set_budget(1, 120 * mib);
-  CHECK(World::soon([&] { return world.ledger->total(1) == 120 * mib; }));
-  CHECK(World::soon([&] { return world.monitor->statistics().longest_over_us > 0; }));
+  CHECK(gf::test::soon([&] { return world.ledger->total(1) == 120 * mib; }));
+  CHECK(gf::test::soon([&] { return world.monitor->statistics().longest_over_us > 0; }));
   CHECK(world.monitor->statistics().reclaimed_bytes == 180 * mib);
   CHECK(world.reads() == 0);
 }
@@ -172,7 +165,7 @@ TEST_CASE("looks are as frequent as the schedule says, near the limit and far fr
   const auto looks_of = [&](std::uint64_t used, double period_s) {
     world.outside_uses(used);
     world.monitor->job_began();
-    REQUIRE(World::soon([&] { return world.monitor->reading(1)->total > 0; }));
+    REQUIRE(gf::test::soon([&] { return world.monitor->reading(1)->total > 0; }));
     std::this_thread::sleep_for(std::chrono::milliseconds(100));  // The period before it may have been the other one.
     const auto begun = Clock::now();
     const auto before = world.monitor->statistics().samples;
@@ -198,7 +191,7 @@ TEST_CASE("flapping of a neighbour across a threshold raises one event") {
   for (int round = 0; round < 30; ++round) {
     world.outside_uses((round % 2 == 0 ? 920 : 880) * mib);
     const auto seen = world.reads();
-    REQUIRE(World::soon([&] { return world.reads() > seen + 1; }));
+    REQUIRE(gf::test::soon([&] { return world.reads() > seen + 1; }));
   }
   world.monitor->job_ended();
   const std::lock_guard lock(world.mutex);
@@ -208,9 +201,9 @@ TEST_CASE("flapping of a neighbour across a threshold raises one event") {
 TEST_CASE("a card that is lost for a while is counted, and watched again when it is back") {
   World world;
   world.monitor->job_began();
-  REQUIRE(World::soon([&] { return world.monitor->statistics().samples > 0; }));
+  REQUIRE(gf::test::soon([&] { return world.monitor->statistics().samples > 0; }));
   FakeCards::set(world.cards.card(0).lost, 1);
-  REQUIRE(World::soon([&] { return world.monitor->statistics().failed_samples > 0; }));
+  REQUIRE(gf::test::soon([&] { return world.monitor->statistics().failed_samples > 0; }));
   CHECK(world.monitor->look(1).error().status == Status::device_lost);
   FakeCards::set(world.cards.card(0).lost, 0);
   world.outside_uses(990 * mib);

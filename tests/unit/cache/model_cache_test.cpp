@@ -1,4 +1,5 @@
 #include "cache/model_cache.hpp"
+#include "support/soon.hpp"
 
 #include <doctest/doctest.h>
 
@@ -127,15 +128,6 @@ struct World {
   }
 };
 
-template <class Condition>
-bool soon(Condition&& condition) {
-  for (int tries = 0; tries < 30'000; ++tries) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return false;
-}
-
 }  // namespace
 
 TEST_CASE("an entry is loaded at its first use and found at the next") {
@@ -229,7 +221,7 @@ TEST_CASE("many who want one entry at the same time load it once; an error is al
         }
       });
     }
-    CHECK(soon([&] { return world.cache->statistics().waits == waits_before + 3; }));
+    CHECK(gf::test::soon([&] { return world.cache->statistics().waits == waits_before + 3; }));
     carrier.hold = false;
     for (auto& thread : threads) thread.join();
     CHECK(carrier.loads == 1);
@@ -252,19 +244,19 @@ TEST_CASE("when the one that loads is cancelled the next one loads, and who wait
     const auto got = world.cache->acquire(spec, [&] { return first_cancelled.load(); });
     first = got ? Status::ok : got.error().status;
   });
-  REQUIRE(soon([&] { return carrier.loads == 1; }));
+  REQUIRE(gf::test::soon([&] { return carrier.loads == 1; }));
   std::thread leaving([&] {
     const auto got = world.cache->acquire(spec, [&] { return waiter_cancelled.load(); });
     waiter = got ? Status::ok : got.error().status;
   });
   std::thread staying([&] { CHECK(world.cache->acquire(spec, never).has_value()); });
-  REQUIRE(soon([&] { return world.cache->statistics().waits == 2; }));
+  REQUIRE(gf::test::soon([&] { return world.cache->statistics().waits == 2; }));
   waiter_cancelled = true;
   world.cache->wake();
   leaving.join();
   CHECK(waiter == Status::cancelled);
   first_cancelled = true;
-  REQUIRE(soon([&] { return carrier.loads == 2; }));
+  REQUIRE(gf::test::soon([&] { return carrier.loads == 2; }));
   carrier.hold = false;
   loading.join();
   staying.join();

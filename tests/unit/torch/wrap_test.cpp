@@ -20,11 +20,15 @@ const fixtures::Loaded& loaded() {
 
 double most(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
 
-at::Tensor picture(const at::Tensor& noise, Wrap wrap) {
-  const auto& model = loaded();
+Conditioning stone_wall() {
   Prompts prompts;
   prompts.prompt = "a stone wall";
-  const auto conditioning = model.model->encode(prompts, model.call.call()).value();
+  return loaded().model->encode(prompts, loaded().call.call()).value();
+}
+
+at::Tensor picture(const at::Tensor& noise, Wrap wrap) {
+  const auto& model = loaded();
+  const auto conditioning = stone_wall();
   const auto factor = model.model->vae_config().factor();
   RunOptions options;
   options.width = noise.size(3) * factor;
@@ -123,9 +127,7 @@ DOCTEST_TEST_CASE("a picture from a picture wraps in the encoder too, and one in
 DOCTEST_TEST_CASE("a side that wraps must be one that the model can halve; the other need not") {
   const c10::InferenceMode inference;
   const auto& model = loaded();
-  Prompts prompts;
-  prompts.prompt = "a stone wall";
-  const auto conditioning = model.model->encode(prompts, model.call.call()).value();
+  const auto conditioning = stone_wall();
   const auto factor = model.model->vae_config().factor();
   RunOptions options;
   options.width = 5 * factor;
