@@ -127,7 +127,8 @@ at::Tensor Conv::forward(const at::Tensor& x, Wrap wrap) const {
   const std::vector<std::int64_t> pads = {around, around};
   const std::vector<std::int64_t> strides = {stride, stride};
   if (!packed.defined()) return at::conv2d(input, weight, bias, strides, pads);
-  // What wraps comes with its padding: to oneDNN it is the size that was expected all the same.
+  // What wraps comes with its padding. oneDNN computes it from the same blocked form, or reorders that where it picks
+  // another one for a convolution without padding.
   if (x.size(0) == packed_for_[0] && x.size(2) == packed_for_[1] && x.size(3) == packed_for_[2]) {
     const std::vector<std::int64_t> ones = {1, 1};
     return PackedOps::get().run_conv->call(input, packed, bias, pads, strides, ones, 1, "none", PackedOps::Scalars(),

@@ -40,8 +40,8 @@ struct Linear : Packable {  // Its weight is [out, in].
 };
 
 /// A convolution. After pack() a small weight lies in the blocked form that oneDNN picks for the expected size of
-/// input; an input of another size, and one that wraps, is computed from the weight unpacked again, which is slower but
-/// the same.
+/// input; an input of another size is computed from the weight unpacked again, and one that wraps from the blocked form
+/// reordered where need be: slower but the same.
 struct Conv : Packable {  // Its weight is [out, in, size, size], channels last.
   at::Tensor bias;        // [out]
   std::int64_t stride = 1;
